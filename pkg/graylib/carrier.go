@@ -1,0 +1,105 @@
+package graylib
+
+import (
+	"context"
+	"net/http"
+)
+
+// Carrier is what one boundary offers for carrying values: headers, metainfo, message properties. Keys are the
+// boundary's own names, from one of the [Keys] values.
+type Carrier interface {
+	// Get returns the value of key, or "" where there is none.
+	Get(key string) string
+	// Set writes the value of key in place of an older one; an empty value removes the key.
+	Set(key, value string)
+}
+
+// MapCarrier carries values in a map.
+type MapCarrier map[string]string
+
+// Get implements [Carrier].
+func (c MapCarrier) Get(key string) string { return c[key] }
+
+// Set implements [Carrier].
+func (c MapCarrier) Set(key, value string) {
+	if value == "" {
+		delete(c, key)
+		return
+	}
+	c[key] = value
+}
+
+// HeaderCarrier carries values in the headers of net/http.
+type HeaderCarrier http.Header
+
+// Get implements [Carrier].
+func (c HeaderCarrier) Get(key string) string { return http.Header(c).Get(key) }
+
+// Set implements [Carrier].
+func (c HeaderCarrier) Set(key, value string) {
+	if value == "" {
+		http.Header(c).Del(key)
+		return
+	}
+	http.Header(c).Set(key, value)
+}
+
+// Limits of what is taken from the wire; longer values are dropped as a whole. A request id of more than 128 bytes is no
+// id that we made; the limits of the trace are those of the specification (traceparent is 55 bytes in version 00, and
+// tracestate may be cut off beyond 512: https://www.w3.org/TR/trace-context/#tracestate-limits).
+const (
+	maxRequestID   = 128
+	maxTraceParent = 128
+	maxTraceState  = 512
+)
+
+// Inject writes what ctx carries into c: the tag (and removes an older one where ctx has none: the context is the
+// truth), the request id, and the trace unless c has one already (a tracer with a span of its own knows better).
+func Inject(ctx context.Context, keys Keys, c Carrier) {
+	m := metaFrom(ctx)
+	inject(m, m.tag, keys, c)
+}
+
+func inject(m *meta, tag Tag, keys Keys, c Carrier) {
+	if tag != Untagged || c.Get(keys.Tag) != "" {
+		c.Set(keys.Tag, string(tag))
+	}
+	if m.requestID != "" {
+		c.Set(keys.RequestID, m.requestID)
+	}
+	if m.traceParent != "" && c.Get(keys.TraceParent) == "" {
+		c.Set(keys.TraceParent, m.traceParent)
+		if m.traceState != "" {
+			c.Set(keys.TraceState, m.traceState)
+		}
+	}
+}
+
+// Extract returns ctx with what c carries. What ctx already held of tag, request id and trace is replaced, also by
+// nothing: a reused context never shows an older request's tag. A malformed tag counts as untagged and is returned as
+// the error, which wraps [ErrMalformedTag]; the context is good all the same.
+func Extract(ctx context.Context, keys Keys, c Carrier) (context.Context, error) {
+	m := &meta{recorder: metaFrom(ctx).recorder}
+	tag, err := ParseTag(c.Get(keys.Tag))
+	m.tag = tag
+	m.requestID = printable(c.Get(keys.RequestID), maxRequestID)
+	if tp := printable(c.Get(keys.TraceParent), maxTraceParent); traceID(tp) != "" {
+		m.traceParent = tp
+		m.traceState = printable(c.Get(keys.TraceState), maxTraceState)
+	}
+	return withMeta(ctx, m), err
+}
+
+// printable returns s where it is at most limit bytes of visible ASCII (and spaces), else "": such a value can go on over
+// every carrier (CR, LF and NUL pass TTHeader and break HTTP and gRPC).
+func printable(s string, limit int) string {
+	if len(s) > limit {
+		return ""
+	}
+	for i := range len(s) {
+		if s[i] < 0x20 || s[i] > 0x7e {
+			return ""
+		}
+	}
+	return s
+}

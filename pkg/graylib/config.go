@@ -1,0 +1,59 @@
+package graylib
+
+import "os"
+
+// Config is what the environment says beside the identity: where the infrastructure is.
+type Config struct {
+	Enabled           bool   // GRAY_ENABLED; the kill switch
+	NacosAddr         string // host:port[,host:port…]; empty = no registry and no rules: the tag is carried, nothing is chosen
+	NacosNamespace    string
+	NacosUsername     string
+	NacosPassword     string
+	NamesrvAddr       string // host:port[;host:port…]
+	RocketMQAccessKey string
+	RocketMQSecretKey string
+	Observer          string // base URL; empty = nothing is reported
+	Journal           string // folder; empty = no journal
+	Messages          bool   // GRAY_MESSAGES; message grayscale of this service
+	State             string // folder for the last good rules document; empty = the clients' default
+}
+
+// ConfigFrom reads the variables of design/wire.md by way of getenv (nil = [os.Getenv]). An on/off variable with another
+// value is an error that names it.
+func ConfigFrom(getenv func(string) string) (Config, error) {
+	if getenv == nil {
+		getenv = os.Getenv
+	}
+	c := Config{
+		NacosAddr:         getenv(EnvNacosAddr),
+		NacosNamespace:    getenv(EnvNacosNamespace),
+		NacosUsername:     getenv(EnvNacosUsername),
+		NacosPassword:     getenv(EnvNacosPassword),
+		NamesrvAddr:       getenv(EnvNamesrvAddr),
+		RocketMQAccessKey: getenv(EnvRocketMQAccessKey),
+		RocketMQSecretKey: getenv(EnvRocketMQSecretKey),
+		Observer:          getenv(EnvObserver),
+		Journal:           getenv(EnvJournal),
+		State:             getenv(EnvState),
+	}
+	var err error
+	if c.Enabled, err = onOff(getenv, EnvEnabled); err != nil {
+		return Config{}, err
+	}
+	if c.Messages, err = onOff(getenv, EnvMessages); err != nil {
+		return Config{}, err
+	}
+	return c, nil
+}
+
+// onOff reads a switch that is on where nothing is said.
+func onOff(getenv func(string) string, name string) (bool, error) {
+	switch v := getenv(name); v {
+	case "", "on":
+		return true, nil
+	case "off":
+		return false, nil
+	default:
+		return false, invalid(name, v, "want on or off")
+	}
+}

@@ -1,0 +1,116 @@
+package graylib
+
+// Every name that two programs must agree on stands in this file (design/wire.md).
+
+// Keys are the names under which one kind of boundary carries what belongs to a request.
+type Keys struct {
+	Tag         string // the request's tag
+	Reason      string // the caller's reason for choosing this callee; empty where the boundary has none
+	RequestID   string // made at the gateway
+	TraceParent string // W3C trace context, https://www.w3.org/TR/trace-context/
+	TraceState  string
+	Hops        string // on the way back: the hops below and including the callee, JSON
+	Messages    string // on the way back: the messages sent by those hops, JSON
+}
+
+// HTTPKeys are header names, in the canonical lower case of HTTP/2; HTTP/1 compares them without regard to case.
+var HTTPKeys = Keys{
+	Tag:         "x-gray-tag",
+	Reason:      "x-gray-reason",
+	RequestID:   "x-request-id",
+	TraceParent: "traceparent",
+	TraceState:  "tracestate",
+	Hops:        "x-gray-hops",
+	Messages:    "x-gray-messages",
+}
+
+// RPCKeys are metainfo keys. Metainfo is rewritten to UPPER_SNAKE where it crosses HTTP, so nothing else is used.
+// Tag, RequestID and the trace are persistent (Kitex services without graylib hand them on), Reason is transient, and
+// Hops and Messages travel backward.
+var RPCKeys = Keys{
+	Tag:         "GRAY_TAG",
+	Reason:      "GRAY_REASON",
+	RequestID:   "GRAY_REQUEST_ID",
+	TraceParent: "TRACEPARENT",
+	TraceState:  "TRACESTATE",
+	Hops:        "GRAY_HOPS",
+	Messages:    "GRAY_MESSAGES",
+}
+
+// MessageKeys are user properties of a message. A message has no reason and no way back.
+var MessageKeys = Keys{
+	Tag:         "gray_tag",
+	RequestID:   "gray_request_id",
+	TraceParent: "traceparent",
+	TraceState:  "tracestate",
+}
+
+// MessagePropertyEnv is the user property with the producer's own tag. It serves diagnosis; nothing is decided by it.
+const MessagePropertyEnv = "gray_env"
+
+// BaggageEntry is our entry in a W3C baggage header, the optional second carrier.
+const BaggageEntry = "gray-tag"
+
+// MetadataTag is the key of an instance's own tag in the registry's metadata; absent means baseline.
+// MetadataInstance and MetadataService name the instance and the service it belongs to (`b` for `b.rpc`).
+const (
+	MetadataTag      = "gray_tag"
+	MetadataInstance = "gray_instance"
+	MetadataService  = "gray_service"
+)
+
+// Names of the rules document in the config centre.
+const (
+	RulesDataID = "graychain.yaml"
+	RulesGroup  = "GRAYCHAIN"
+)
+
+// RPCServiceSuffix follows a service's name in the registry for its RPC endpoint: rules say b for both b and b.rpc.
+const RPCServiceSuffix = ".rpc"
+
+// Paths on a service's HTTP port.
+const (
+	StatusPath = "/graychain/status" // identity, rules revision, last refusal: a Status as JSON, always 200
+	ReadyPath  = "/graychain/ready"  // 200 or 503, for probes
+)
+
+// ObserverPath is appended to the observer's URL: POST of NDJSON, one Event a line.
+const ObserverPath = "/v1/events"
+
+// Suffixes of consumer groups (design/messages.md): <group>_<tag> is a lane's, <group>__tagged the baseline's group for
+// tagged messages. A tag can't begin with an underscore, so the two never meet.
+const (
+	GroupLaneInfix    = "_"
+	GroupTaggedSuffix = "__tagged"
+)
+
+// Environment variables.
+const (
+	EnvTag               = "GRAY_TAG"
+	EnvService           = "GRAY_SERVICE"
+	EnvInstance          = "GRAY_INSTANCE"
+	EnvAddr              = "GRAY_ADDR"    // host:port that hops show; default: where the first adapter listens
+	EnvEnabled           = "GRAY_ENABLED" // on | off: the kill switch; off = adapters return what they were given
+	EnvNacosAddr         = "GRAY_NACOS_ADDR"
+	EnvNacosNamespace    = "GRAY_NACOS_NAMESPACE"
+	EnvNacosUsername     = "GRAY_NACOS_USERNAME"
+	EnvNacosPassword     = "GRAY_NACOS_PASSWORD"
+	EnvNamesrvAddr       = "GRAY_NAMESRV_ADDR"
+	EnvRocketMQAccessKey = "GRAY_ROCKETMQ_ACCESS_KEY"
+	EnvRocketMQSecretKey = "GRAY_ROCKETMQ_SECRET_KEY"
+	EnvObserver          = "GRAY_OBSERVER"
+	EnvJournal           = "GRAY_JOURNAL"
+	EnvMessages          = "GRAY_MESSAGES"
+	EnvState             = "GRAY_STATE" // folder for the last good rules document and the clients' caches
+)
+
+// strippedPrefixes are the HTTP forms of Kitex's metainfo, which a server with the HTTP bridge would believe.
+var strippedPrefixes = []string{"rpc-persist-", "rpc-transit-"}
+
+// strippedHeaders are the names that only our own services may set; the gateway takes them off what comes from outside.
+var strippedHeaders = []string{
+	HTTPKeys.Tag, HTTPKeys.Reason, HTTPKeys.RequestID, HTTPKeys.TraceParent, HTTPKeys.TraceState,
+	HTTPKeys.Hops, HTTPKeys.Messages,
+	MessageKeys.Tag, MessagePropertyEnv, MessageKeys.RequestID,
+	RPCKeys.Tag, RPCKeys.Reason, RPCKeys.RequestID, RPCKeys.Hops, RPCKeys.Messages,
+}

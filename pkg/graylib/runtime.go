@@ -1,0 +1,146 @@
+package graylib
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Runtime is what adapters share in one process: the identity, the registry, the rules, and where events go. It is safe for
+// concurrent use. Programs that adopt graylib with the defaults never see it, see [Default].
+type Runtime struct {
+	id       Identity
+	addr     atomic.Pointer[string]
+	config   Config
+	registry Registry
+	rules    RulesSource
+	reporter Reporter
+	log      *slog.Logger
+	started  time.Time
+
+	malformedTags   atomic.Int64
+	strippedHeaders atomic.Int64
+	logMalformed    sync.Once
+
+	mu       sync.Mutex
+	notReady map[string]string // component -> why
+}
+
+// Option sets one thing of a [Runtime].
+type Option func(*Runtime)
+
+// WithRegistry sets where instances are announced and found. Without one nothing is registered or chosen; the tag is
+// carried all the same.
+func WithRegistry(r Registry) Option { return func(rt *Runtime) { rt.registry = r } }
+
+// WithRules sets the source of the rules. The default lists no lane.
+func WithRules(s RulesSource) Option { return func(rt *Runtime) { rt.rules = s } }
+
+// WithReporter sets where events go. The default drops them.
+func WithReporter(r Reporter) Option { return func(rt *Runtime) { rt.reporter = r } }
+
+// WithLogger sets the logger. The default is [slog.Default] at the time of each record.
+func WithLogger(l *slog.Logger) Option { return func(rt *Runtime) { rt.log = l } }
+
+// WithConfig sets what the environment would have said of the infrastructure.
+func WithConfig(c Config) Option { return func(rt *Runtime) { rt.config = c } }
+
+// New makes a runtime. A wrong identity gives an error that wraps [ErrInvalidConfig] and names the variable.
+func New(id Identity, opts ...Option) (*Runtime, error) {
+	id, err := id.complete()
+	if err != nil {
+		return nil, err
+	}
+	rt := &Runtime{
+		id: id, rules: StaticRules(NoRules), reporter: discard{}, started: time.Now(),
+		config: Config{Enabled: true, Messages: true}, notReady: make(map[string]string),
+	}
+	for _, o := range opts {
+		o(rt)
+	}
+	rt.addr.Store(&id.Addr)
+	return rt, nil
+}
+
+// Identity returns who this process is.
+func (rt *Runtime) Identity() Identity {
+	id := rt.id
+	id.Addr = *rt.addr.Load()
+	return id
+}
+
+// SetAddr sets the address that hops show, unless one is set.
+func (rt *Runtime) SetAddr(addr string) {
+	if old := rt.addr.Load(); *old == "" {
+		rt.addr.CompareAndSwap(old, &addr)
+	}
+}
+
+// Config returns what the environment said of the infrastructure.
+func (rt *Runtime) Config() Config { return rt.config }
+
+// Enabled tells whether the kill switch is off. Adapters return what they were given where it is not.
+func (rt *Runtime) Enabled() bool { return rt.config.Enabled }
+
+// Registry returns the registry, or nil where there is none.
+func (rt *Runtime) Registry() Registry { return rt.registry }
+
+// Rules returns the rules in force, never nil.
+func (rt *Runtime) Rules() Rules { return rt.rules.Rules() }
+
+// RulesSource returns the source of the rules, never nil.
+func (rt *Runtime) RulesSource() RulesSource { return rt.rules }
+
+// Logger returns the logger, never nil.
+func (rt *Runtime) Logger() *slog.Logger {
+	if rt.log == nil {
+		return slog.Default()
+	}
+	return rt.log
+}
+
+// Report hands an event to the observer, filling in who reports it, when, and an event id. It never blocks.
+func (rt *Runtime) Report(e Event) {
+	id := rt.Identity()
+	e.V, e.Service, e.Instance, e.Tag = EventVersion, id.Service, id.Instance, id.Tag
+	if e.EventID == "" {
+		e.EventID = randomHex(16)
+	}
+	if e.Time.IsZero() {
+		e.Time = time.Now()
+	}
+	rt.reporter.Report(e)
+}
+
+// Close ends what the runtime was given: registry, rules, reporter, in this order.
+func (rt *Runtime) Close() error {
+	var first error
+	if rt.registry != nil {
+		first = rt.registry.Close()
+	}
+	if err := rt.rules.Close(); err != nil && first == nil {
+		first = err
+	}
+	if err := rt.reporter.Close(); err != nil && first == nil {
+		first = err
+	}
+	return first
+}
+
+func (rt *Runtime) malformedTag(err error) {
+	rt.malformedTags.Add(1)
+	rt.logMalformed.Do(func() {
+		rt.Logger().Warn("a request or message bears a malformed tag and counts as untagged; "+
+			"further ones are counted in "+StatusPath+" and not logged", "error", err)
+	})
+}
+
+// Table returns the table of an endpoint's instances, see [Registry].
+func (rt *Runtime) Table(ctx context.Context, endpoint string) (*Table, error) {
+	if rt.registry == nil {
+		return NewTable(endpoint), invalid(EnvNacosAddr, rt.config.NacosAddr, "no registry is configured")
+	}
+	return rt.registry.Table(ctx, endpoint)
+}

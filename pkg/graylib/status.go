@@ -1,0 +1,53 @@
+package graylib
+
+import (
+	"maps"
+	"slices"
+	"time"
+)
+
+// Status is what GET /graychain/status answers.
+type Status struct {
+	Service         string      `json:"service"`
+	Tag             Tag         `json:"tag"`
+	Instance        string      `json:"instance"`
+	Addr            string      `json:"addr"`
+	Started         time.Time   `json:"started"`
+	Ready           bool        `json:"ready"`
+	NotReady        []string    `json:"notReady,omitempty"` // "<component>: <why>"
+	Rules           RulesStatus `json:"rules"`
+	MalformedTags   int64       `json:"malformedTags"`   // seen on the wire since the start
+	StrippedHeaders int64       `json:"strippedHeaders"` // taken off requests from outside since the start
+	DroppedEvents   int64       `json:"droppedEvents"`
+}
+
+// Status returns the state of this process.
+func (rt *Runtime) Status() Status {
+	id := rt.Identity()
+	s := Status{
+		Service: id.Service, Tag: id.Tag, Instance: id.Instance, Addr: id.Addr, Started: rt.started,
+		Rules: rt.rules.Status(), MalformedTags: rt.malformedTags.Load(), StrippedHeaders: rt.strippedHeaders.Load(),
+	}
+	if d, ok := rt.reporter.(interface{ Dropped() int64 }); ok {
+		s.DroppedEvents = d.Dropped()
+	}
+	rt.mu.Lock()
+	defer rt.mu.Unlock()
+	for _, component := range slices.Sorted(maps.Keys(rt.notReady)) {
+		s.NotReady = append(s.NotReady, component+": "+rt.notReady[component])
+	}
+	s.Ready = len(s.NotReady) == 0
+	return s
+}
+
+// SetReady says of one component (say "consumer test-a" or "registration b") why it isn't ready; an empty why means that
+// it is. A process is ready when all its components are.
+func (rt *Runtime) SetReady(component, why string) {
+	rt.mu.Lock()
+	defer rt.mu.Unlock()
+	if why == "" {
+		delete(rt.notReady, component)
+		return
+	}
+	rt.notReady[component] = why
+}
