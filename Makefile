@@ -1,0 +1,73 @@
+# Every target is a plain command to run by hand; `make check` is what CI runs. See docs/development.md.
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+# The steps of `check`, in order: the quick ones first. Each is a target of its own.
+STEPS      := fmt-check vet gen-check lint test e2e
+STEPS_FULL := $(filter-out e2e,$(STEPS)) check-full-chain
+
+# The unit tests are everything but the end-to-end suite; generated code has no tests.
+UNIT := go list ./... | grep -Ev '/(e2e|kitex_gen)(/|$$)'
+
+# Narrow a run: make test PKG=./pkg/graylib/... RUN=TestTag
+PKG ?=
+RUN ?=
+runflag = $(if $(RUN),-run '$(RUN)')
+
+# make bench BENCH=Inject COUNT=10
+BENCH ?= .
+COUNT ?= 1
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: check
+check: ## all that CI runs; stops at the first failure
+	@scripts/check.sh check $(STEPS)
+
+.PHONY: check-full
+check-full: ## check, with the end-to-end figures in full
+	@scripts/check.sh check-full $(STEPS_FULL)
+
+.PHONY: check-full-chain
+check-full-chain: ## the part of check-full about the chain: the e2e suite in full
+	@GRAYCHAIN_E2E_FULL=1 scripts/gotest.sh -count=1 -p 1 -timeout 60m $(runflag) $(or $(PKG),./e2e/...)
+
+.PHONY: test
+test: ## unit tests, with the race detector [PKG=./pkg/... RUN=regexp]
+	@pkgs=$${PKG:-$$($(UNIT))}; scripts/gotest.sh -race -timeout 10m $(runflag) $$pkgs
+
+.PHONY: e2e
+e2e: ## end-to-end tests on real servers, needs JDK 17 and Maven [RUN=regexp]
+	@scripts/gotest.sh -count=1 -p 1 -timeout 15m $(runflag) $(or $(PKG),./e2e/...)
+
+.PHONY: bench
+bench: ## benchmarks [PKG=./pkg/... BENCH=regexp COUNT=n]
+	@pkgs=$${PKG:-$$($(UNIT))}; go test -run '^$$' -bench '$(BENCH)' -benchmem -count $(COUNT) $$pkgs
+
+.PHONY: vet
+vet: ## go vet
+	@go vet ./...
+
+.PHONY: lint
+lint: ## golangci-lint: the habits, and the layers between packages
+	@scripts/tool.sh golangci-lint run ./...
+
+.PHONY: fmt
+fmt: ## format the Go files
+	@find . -name '*.go' -not -path './kitex_gen/*' -exec gofmt -s -w {} +
+
+.PHONY: fmt-check
+fmt-check: ## name the Go files that are not formatted
+	@bad=$$(find . -name '*.go' -not -path './kitex_gen/*' -exec gofmt -s -l {} +); \
+	if [ -n "$$bad" ]; then printf 'not formatted (make fmt mends it):\n%s\n' "$$bad" >&2; exit 1; fi
+
+.PHONY: gen
+gen: ## generate kitex_gen from idl
+	@scripts/gen.sh write
+
+.PHONY: gen-check
+gen-check: ## compare kitex_gen with what idl generates; changes nothing
+	@scripts/gen.sh check

@@ -1,0 +1,13 @@
+#!/usr/bin/env bash
+# Runs `go test` with the given flags and packages: its own lines, then the skipped and failed tests and a
+# line that counts them. A run that holds no test at all fails: it proves nothing.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+events=$(mktemp)
+trap 'rm -f "$events"' EXIT
+scripts/tool.sh gotestsum --format standard-quiet --jsonfile-timing-events "$events" -- "$@"
+if ! grep -q '"Test":' "$events"; then
+	echo "no test ran: go test $*" >&2
+	exit 1
+fi
