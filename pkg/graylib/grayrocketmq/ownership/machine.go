@@ -1,0 +1,487 @@
+package ownership
+
+import "time"
+
+// Config holds the protocol's times. The zero value of a field means its default.
+type Config struct {
+	LockLife    time.Duration // after which the broker lets a lock lapse that nobody renewed; 60 s (the broker's lockMaxLiveTime)
+	BeginWithin time.Duration // an owner begins nothing later than this after sending its last granted renewal; 50 s
+	Renew       time.Duration // between renewals; 1 s
+	Drain       time.Duration // how long a give waits for handlers; then it is forced; 25 s
+	Calm        time.Duration // no unlocking for others for this long after the connection came back; 3 s
+	Settle      time.Duration // between the first lock after a lost connection and the renewal that allows beginning; 2 s
+	Retry       time.Duration // between tries to lock, at first; 1 ms, doubled up to RetryMax
+	RetryMax    time.Duration // 1 s
+	Span        int           // DefaultSpan
+}
+
+// WithDefaults returns c with its zero fields set.
+func (c Config) WithDefaults() Config {
+	set := func(d *time.Duration, v time.Duration) {
+		if *d == 0 {
+			*d = v
+		}
+	}
+	set(&c.LockLife, 60*time.Second)
+	set(&c.BeginWithin, c.LockLife-c.LockLife/6)
+	set(&c.Renew, time.Second)
+	set(&c.Drain, 25*time.Second)
+	set(&c.Calm, 3*time.Second)
+	set(&c.Settle, 2*time.Second)
+	set(&c.Retry, time.Millisecond)
+	set(&c.RetryMax, time.Second)
+	if c.Span == 0 {
+		c.Span = DefaultSpan
+	}
+	return c
+}
+
+// State is where one member stands with one queue.
+type State uint8
+
+// The states.
+const (
+	Idle    State = iota // neither held nor asked for
+	Locking              // wanted; a lock was asked for, or will be
+	Reading              // locked; the committed offset is being read
+	Owned                // begins messages
+	Giving               // begins nothing; waits for what is in flight
+	Commit               // nothing in flight; the last commit is under way
+	Unlock               // committed; the unlock is under way
+	Lost                 // no lock; waits for what is in flight, commits nothing
+)
+
+var stateNames = [...]string{"idle", "locking", "reading", "owned", "giving", "committing", "unlocking", "lost"}
+
+// String returns the state's name.
+func (s State) String() string { return stateNames[s] }
+
+// ActionKind is what a driver is to do.
+type ActionKind uint8
+
+// The kinds of actions. Each is followed by one answer, as named.
+const (
+	DoNothing   ActionKind = iota
+	DoLock                 // ask the broker for the queue's lock, also to renew it -> Machine.LockAnswered
+	DoReadList             // read the group's list anew -> Machine.ListRead
+	DoUnlockFor            // unlock on behalf of Action.ID -> Machine.UnlockForDone
+	DoRead                 // read the committed offset -> Machine.OffsetRead
+	DoCommit               // write Action.Offset -> Machine.CommitAnswered
+	DoUnlock               // give the lock back -> Machine.UnlockAnswered
+)
+
+// Action is one thing to do.
+type Action struct {
+	Kind   ActionKind
+	ID     string // DoUnlockFor
+	Offset int64  // DoCommit
+}
+
+// Machine holds what one member knows of one queue. A driver feeds it what happened, asks [Machine.Next] what to do, does
+// that, and feeds in the answer; it calls Next again after each input and at the time that [Machine.Wake] names. Answers
+// bear the time at which their request was sent. A Machine is not safe for concurrent use.
+type Machine struct {
+	self   string
+	config Config
+	roster *Roster
+
+	state     State
+	wanted    bool
+	connected bool
+	span      *Span // of the current life; nil outside of one
+
+	busy      ActionKind // the action whose answer is awaited; DoNothing = none
+	renewed   time.Time  // when the last granted lock was sent
+	beginFrom time.Time  // a renewal sent from here on allows beginning; zero = at once
+	allowed   bool       // beginFrom is reached
+	renewAt   time.Time
+	drainTill time.Time
+
+	refusedAt time.Time // when the refused lock was sent; zero = none refused
+	onBehalf  []string  // still to be unlocked for, by the list read after the refusal
+	retryAt   time.Time
+	retry     time.Duration
+	calmTill  time.Time
+	backAt    time.Time // when the connection came back; a list read earlier says nothing of this member
+	settling  bool      // backAt is set and this member was not seen in a list since
+
+	forced int // gives that did not wait for all handlers
+	rules  rules
+}
+
+// rules lets tests switch one rule off, to show that the search then finds a broken promise.
+type rules struct {
+	noDrain, commitAfterLoss, unlockUnseen, beginForever, noSettle bool
+}
+
+// NewMachine returns the machine of a queue that isn't held. The roster is shared by the queues of one group.
+func NewMachine(self string, c Config, roster *Roster) *Machine {
+	return &Machine{self: self, config: c.WithDefaults(), roster: roster, connected: true}
+}
+
+// State returns where the member stands.
+func (m *Machine) State() State { return m.state }
+
+// Span returns the messages of the current life, or nil where the queue isn't held.
+func (m *Machine) Span() *Span { return m.span }
+
+// Forced returns how many gives did not wait for all handlers.
+func (m *Machine) Forced() int { return m.forced }
+
+// Holds tells whether the member may hold the lock.
+func (m *Machine) Holds() bool { return m.state >= Reading && m.state <= Unlock }
+
+// Want says whether the member is to own the queue, by [Allocate]. A queue that is being given is given first.
+func (m *Machine) Want(now time.Time, wanted bool) {
+	m.wanted = wanted
+	switch {
+	case wanted && m.state == Idle:
+		m.startLocking(now)
+	case !wanted && m.state == Locking && m.busy == DoNothing:
+		m.state = Idle
+	case !wanted && m.state == Owned:
+		m.give(now)
+	}
+}
+
+func (m *Machine) startLocking(now time.Time) {
+	m.state, m.retryAt, m.retry, m.refusedAt, m.onBehalf = Locking, now, m.config.Retry, time.Time{}, nil
+}
+
+func (m *Machine) give(now time.Time) {
+	m.state, m.drainTill = Giving, now.Add(m.config.Drain)
+}
+
+// Connection says that the connection to the queue's broker was lost, or is back. A lost one counts as a crash: nothing more
+// begins or is committed in this life.
+func (m *Machine) Connection(now time.Time, up bool) {
+	if m.connected == up {
+		return
+	}
+	m.connected = up
+	if up {
+		m.calmTill, m.backAt, m.settling = now.Add(m.config.Calm), now, true
+		if m.state == Locking {
+			m.retryAt = now
+		}
+		return
+	}
+	m.busy = DoNothing // answers on that connection won't come
+	switch m.state {
+	case Locking:
+		m.startLocking(now)
+	case Reading, Owned, Giving, Commit, Unlock:
+		m.lose(now)
+	case Idle, Lost:
+	}
+}
+
+// lose ends the life without a commit.
+func (m *Machine) lose(now time.Time) {
+	m.state, m.drainTill = Lost, now.Add(m.config.Drain)
+	m.settleLoss(now)
+}
+
+// settleLoss leaves Lost once nothing is in flight.
+func (m *Machine) settleLoss(now time.Time) {
+	if m.state != Lost || (m.span != nil && m.span.InFlight() > 0 && now.Before(m.drainTill)) {
+		return
+	}
+	if m.rules.commitAfterLoss && m.span != nil && m.connected {
+		m.state, m.renewed = Commit, now
+		return
+	}
+	if m.span != nil && m.span.InFlight() > 0 {
+		m.forced++
+	}
+	m.span = nil
+	m.state = Idle
+	if m.wanted {
+		m.startLocking(now)
+	}
+}
+
+// MayBegin tells whether a message may begin now.
+func (m *Machine) MayBegin(now time.Time) bool {
+	return m.state == Owned && m.connected && m.allowed && m.inTime(now) && m.span.MayBegin()
+}
+
+func (m *Machine) inTime(now time.Time) bool {
+	return m.rules.beginForever || now.Sub(m.renewed) <= m.config.BeginWithin
+}
+
+// Next returns what to do now. It marks the action as under way: the driver does it and feeds in its answer.
+func (m *Machine) Next(now time.Time) Action {
+	m.settleLoss(now)
+	if !m.connected {
+		return Action{}
+	}
+	if m.Holds() && m.state != Reading && !m.inTime(now) {
+		// Nothing was heard of the lock for so long that it may have lapsed.
+		m.busy = DoNothing
+		m.lose(now)
+	}
+	if m.busy != DoNothing {
+		return Action{}
+	}
+	switch m.state {
+	case Locking:
+		return m.nextLocking(now)
+	case Reading:
+		return m.do(Action{Kind: DoRead})
+	case Owned:
+		return m.nextOwned(now)
+	case Giving:
+		return m.nextGiving(now)
+	case Commit:
+		if m.span.Committable() > m.span.Committed() {
+			return m.do(Action{Kind: DoCommit, Offset: m.span.Committable()})
+		}
+		m.state = Unlock
+		return m.do(Action{Kind: DoUnlock})
+	case Unlock:
+		return m.do(Action{Kind: DoUnlock})
+	case Idle, Lost:
+	}
+	return Action{}
+}
+
+func (m *Machine) do(a Action) Action {
+	m.busy = a.Kind
+	return a
+}
+
+func (m *Machine) nextLocking(now time.Time) Action {
+	switch {
+	case len(m.onBehalf) > 0:
+		id := m.onBehalf[0]
+		if now.Sub(m.roster.ReadAt()) > m.config.Settle/2 || m.roster.Lists(id) {
+			// The list is too old to act on, or was read anew since and has the id.
+			m.onBehalf = nil
+			return m.do(Action{Kind: DoReadList})
+		}
+		m.onBehalf = m.onBehalf[1:]
+		return m.do(Action{Kind: DoUnlockFor, ID: id})
+	case now.Before(m.retryAt):
+		return Action{}
+	case !m.listed():
+		return m.do(Action{Kind: DoReadList})
+	case !m.refusedAt.IsZero() && !m.roster.ReadAt().After(m.refusedAt):
+		return m.do(Action{Kind: DoReadList})
+	default:
+		if m.settling && !m.rules.noSettle {
+			m.beginFrom = now.Add(m.config.Settle)
+		}
+		m.settling = false
+		return m.do(Action{Kind: DoLock})
+	}
+}
+
+// listed tells whether the member found itself in a list that was read since it is connected.
+func (m *Machine) listed() bool { return m.roster.Lists(m.self) && !m.roster.ReadAt().Before(m.backAt) }
+
+func (m *Machine) nextOwned(now time.Time) Action {
+	if !now.Before(m.renewAt) {
+		return m.do(Action{Kind: DoLock})
+	}
+	if m.span.Due() {
+		return m.do(Action{Kind: DoCommit, Offset: m.span.Committable()})
+	}
+	return Action{}
+}
+
+func (m *Machine) nextGiving(now time.Time) Action {
+	if m.span.InFlight() == 0 || m.rules.noDrain {
+		m.state = Commit
+		return m.Next(now)
+	}
+	if !now.Before(m.drainTill) {
+		m.forced++
+		m.state = Commit
+		return m.Next(now)
+	}
+	if !now.Before(m.renewAt) {
+		return m.do(Action{Kind: DoLock})
+	}
+	return Action{}
+}
+
+// LockAnswered takes in the answer to DoLock: granted, refused, or neither known (an error: the request may have
+// been carried out).
+func (m *Machine) LockAnswered(now, sentAt time.Time, granted bool, err error) {
+	if m.busy != DoLock {
+		if granted && m.state == Idle {
+			m.state = Unlock // nobody wants it any more
+		}
+		return
+	}
+	m.busy = DoNothing
+	switch m.state {
+	case Locking:
+		m.firstLock(now, sentAt, granted, err)
+	case Owned, Giving:
+		switch {
+		case granted:
+			m.granted(sentAt)
+			m.renewAt = sentAt.Add(m.config.Renew)
+		case err == nil:
+			m.lose(now)
+		default:
+			m.renewAt = now.Add(m.config.Retry)
+		}
+	case Idle, Reading, Commit, Unlock, Lost:
+	}
+}
+
+func (m *Machine) granted(sentAt time.Time) {
+	m.renewed = sentAt
+	if !sentAt.Before(m.beginFrom) {
+		m.allowed = true
+	}
+}
+
+func (m *Machine) firstLock(now, sentAt time.Time, granted bool, err error) {
+	switch {
+	case granted && !m.wanted:
+		m.renewed = sentAt
+		m.state = Unlock
+	case granted:
+		m.state, m.allowed = Reading, false
+		m.granted(sentAt)
+		m.renewAt = sentAt.Add(m.config.Renew)
+	case !m.wanted && err == nil:
+		m.state = Idle
+	case !m.wanted:
+		m.state = Unlock // it may have been granted
+		m.renewed = sentAt
+	default:
+		if err == nil {
+			m.refusedAt = sentAt
+		}
+		m.retryAt = now.Add(m.retry)
+		m.retry = min(2*m.retry, m.config.RetryMax)
+		if err == nil {
+			m.retryAt = now // read the list first; what it shows decides
+		}
+	}
+}
+
+// ListRead says that the roster has taken in a list, whose request was sent at sentAt; an error says that it hasn't.
+func (m *Machine) ListRead(now, sentAt time.Time, err error) {
+	if m.busy == DoReadList {
+		m.busy = DoNothing
+	}
+	if m.state != Locking || m.busy != DoNothing {
+		return
+	}
+	if err != nil || !m.listed() {
+		m.backOff(now)
+		return
+	}
+	if m.refusedAt.IsZero() || !sentAt.After(m.refusedAt) {
+		return
+	}
+	if m.rules.unlockUnseen {
+		m.onBehalf = []string{"*"}
+		return
+	}
+	if gone := m.roster.Gone(); len(gone) > 0 && !now.Before(m.calmTill) {
+		m.onBehalf = gone
+		m.refusedAt, m.retryAt = time.Time{}, now
+		m.backOffNext()
+		return
+	}
+	m.refusedAt = time.Time{}
+	m.backOff(now)
+}
+
+// backOff puts the next try off.
+func (m *Machine) backOff(now time.Time) {
+	m.retryAt = now.Add(m.retry)
+	m.backOffNext()
+}
+
+func (m *Machine) backOffNext() { m.retry = min(2*m.retry, m.config.RetryMax) }
+
+// UnlockForDone says that an unlock on behalf of another was answered, or failed; the next try to lock tells.
+func (m *Machine) UnlockForDone() {
+	if m.busy == DoUnlockFor {
+		m.busy = DoNothing
+	}
+}
+
+// OffsetRead takes in the committed offset; known false says that none is stored, and start is where to begin then.
+func (m *Machine) OffsetRead(now time.Time, committed int64, err error) {
+	if m.busy != DoRead {
+		return
+	}
+	m.busy = DoNothing
+	if m.state != Reading || err != nil {
+		return // still Reading: asked again
+	}
+	m.span = NewSpan(committed, m.config.Span)
+	m.state = Owned
+	if !m.wanted {
+		m.give(now)
+	}
+}
+
+// CommitAnswered takes in the answer to DoCommit.
+func (m *Machine) CommitAnswered(offset int64, err error) {
+	if m.busy != DoCommit {
+		return
+	}
+	m.busy = DoNothing
+	if err == nil && m.span != nil {
+		m.span.Commit(offset)
+	}
+}
+
+// UnlockAnswered takes in the answer to DoUnlock.
+func (m *Machine) UnlockAnswered(now time.Time, err error) {
+	if m.busy != DoUnlock {
+		return
+	}
+	m.busy = DoNothing
+	if m.state != Unlock || err != nil {
+		return // asked again; an unlock of what isn't held changes nothing
+	}
+	m.state, m.span = Idle, nil
+	if m.wanted {
+		m.startLocking(now)
+	}
+}
+
+// Begin notes that a message begins; false says that it must not.
+func (m *Machine) Begin(now time.Time, offset int64) bool {
+	return m.MayBegin(now) && m.span.Begin(offset)
+}
+
+// Finish notes that a message of the life that began with the given span is done with.
+func (m *Machine) Finish(life *Span, offset int64) {
+	if life != nil {
+		life.Finish(offset)
+	}
+}
+
+// Wake returns when Next must be called again if nothing happens before; false where nothing is due.
+func (m *Machine) Wake() (time.Time, bool) {
+	if m.busy != DoNothing || !m.connected && m.state != Lost {
+		return time.Time{}, false
+	}
+	switch m.state {
+	case Locking:
+		return m.retryAt, true
+	case Owned:
+		return m.renewAt, true
+	case Giving:
+		if m.drainTill.Before(m.renewAt) {
+			return m.drainTill, true
+		}
+		return m.renewAt, true
+	case Lost:
+		return m.drainTill, true
+	case Idle, Reading, Commit, Unlock:
+	}
+	return time.Time{}, false
+}

@@ -1,0 +1,144 @@
+package ownership
+
+import (
+	"slices"
+	"testing"
+
+	"pgregory.net/rapid"
+)
+
+// A reference that keeps everything and computes from the definitions.
+type reference struct {
+	limit     int
+	committed int64
+	begun     map[int64]bool // offset -> finished
+	order     []int64
+}
+
+func (r *reference) uncovered() []int64 {
+	var out []int64
+	for _, o := range r.order {
+		if o >= r.committed {
+			out = append(out, o)
+		}
+	}
+	return out
+}
+
+func (r *reference) committable() int64 {
+	top := r.committed
+	offsets := slices.Sorted(slices.Values(r.uncovered()))
+	for _, o := range offsets {
+		if !r.begun[o] {
+			return o
+		}
+		top = o + 1
+	}
+	return top
+}
+
+func TestSpanAgreesWithItsDefinition(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		start := rapid.Int64Range(0, 1000).Draw(t, "start")
+		limit := rapid.IntRange(1, 8).Draw(t, "limit")
+		s := NewSpan(start, limit)
+		r := &reference{limit: limit, committed: start, begun: map[int64]bool{}}
+		next := start
+		t.Repeat(map[string]func(*rapid.T){
+			"begin": func(t *rapid.T) {
+				next += rapid.Int64Range(0, 5).Draw(t, "gap") // the broker filters: offsets have gaps
+				want := len(r.uncovered()) < limit
+				if got := s.Begin(next); got != want {
+					t.Fatalf("Begin(%d) = %v, want %v", next, got, want)
+				}
+				if want {
+					r.begun[next] = false
+					r.order = append(r.order, next)
+					next++
+				}
+			},
+			"finish": func(t *rapid.T) {
+				var open []int64
+				for _, o := range r.uncovered() {
+					if !r.begun[o] {
+						open = append(open, o)
+					}
+				}
+				if len(open) == 0 {
+					t.Skip("nothing in flight")
+				}
+				o := rapid.SampledFrom(open).Draw(t, "offset")
+				s.Finish(o)
+				r.begun[o] = true
+			},
+			"commit": func(t *rapid.T) {
+				s.Commit(s.Committable())
+				r.committed = r.committable()
+			},
+			"begin twice": func(t *rapid.T) {
+				if u := r.uncovered(); len(u) > 0 && s.Begin(u[0]) {
+					t.Fatalf("message %d began twice", u[0])
+				}
+			},
+			"": func(t *rapid.T) {
+				if got, want := s.Committable(), r.committable(); got != want {
+					t.Fatalf("Committable() = %d, want %d", got, want)
+				}
+				if got, want := s.Len(), len(r.uncovered()); got != want || got > limit {
+					t.Fatalf("Len() = %d, want %d, limit %d", got, want, limit)
+				}
+				inFlight := 0
+				for _, o := range r.uncovered() {
+					if !r.begun[o] {
+						inFlight++
+					}
+				}
+				if s.InFlight() != inFlight {
+					t.Fatalf("InFlight() = %d, want %d", s.InFlight(), inFlight)
+				}
+				if s.Due() && s.Committable() <= s.Committed() {
+					t.Fatal("a commit is due that commits nothing")
+				}
+			},
+		})
+	})
+}
+
+func TestSpanNeverBlocksForever(t *testing.T) {
+	s := NewSpan(0, 4)
+	for o := range int64(1000) {
+		if !s.Begin(o) {
+			t.Fatalf("message %d can't begin: span %d, committed %d", o, s.Len(), s.Committed())
+		}
+		s.Finish(o)
+		if s.Due() {
+			s.Commit(s.Committable())
+		}
+	}
+}
+
+func TestAbandonedMessageWasNeverBegun(t *testing.T) {
+	s := NewSpan(10, 4)
+	s.Begin(12)
+	s.Begin(15)
+	s.Finish(12)
+	s.Abandon(15)
+	if got := s.Committable(); got != 13 {
+		t.Errorf("Committable() = %d, want 13: 15 must be handled by the next owner", got)
+	}
+	if !s.Begin(15) {
+		t.Error("an abandoned message can't begin again")
+	}
+}
+
+func BenchmarkSpan(b *testing.B) {
+	s := NewSpan(0, 64)
+	b.ReportAllocs()
+	for o := int64(0); b.Loop(); o++ {
+		s.Begin(o)
+		s.Finish(o)
+		if s.Due() {
+			s.Commit(s.Committable())
+		}
+	}
+}
