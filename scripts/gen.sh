@@ -26,7 +26,7 @@ if [ ${#idls[@]} -eq 0 ]; then
 	exit 1
 fi
 for idl in "${idls[@]}"; do
-	(cd "$tmp/tree" && "$tmp/kitex" -module "$module" "$idl") >"$tmp/log" 2>&1 || {
+	(cd "$tmp/tree" && "$tmp/kitex" -streamx -module "$module" "$idl") >"$tmp/log" 2>&1 || {
 		cat "$tmp/log" >&2
 		echo "gen: kitex failed on $idl" >&2
 		exit 1

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
+	"slices"
 	"strings"
 )
 
@@ -11,19 +13,43 @@ import (
 // wasn't tried.
 var ErrNoInstance = errors.New("no instance")
 
-// Arrival is the server's side of one hop.
+// Arrival is the server's side of one hop. Its methods are safe for concurrent use.
 type Arrival struct {
-	recorder *recorder
+	recorder recorder
+}
+
+// arrivedContext holds all that an arrival adds to a context, in one allocation.
+type arrivedContext struct {
+	context.Context
+	meta    meta
+	arrival Arrival
+}
+
+// Value implements [context.Context].
+func (c *arrivedContext) Value(key any) any {
+	switch key.(type) {
+	case metaKey:
+		return &c.meta
+	case callKey:
+		return nil // a call that led here within one process is the caller's matter
+	}
+	return c.Context.Value(key)
 }
 
 // Arrive takes in what a caller sent: it returns a context with the tag, request id and trace of c, and notes this
 // instance's hop. A malformed tag counts as untagged; it is counted, and logged once. A context without a tag gets the own
 // tag where the own lane has colourFromNode.
 func (rt *Runtime) Arrive(ctx context.Context, protocol Protocol, keys Keys, c Carrier) (context.Context, *Arrival) {
-	m := &meta{recorder: &recorder{}}
-	m.tag, m.requestID, m.traceParent, m.traceState = rt.read(keys, c)
+	arrived := &arrivedContext{Context: ctx}
+	m := &arrived.meta
+	m.recorder = &arrived.arrival.recorder
+	if err := extract(m, keys, c); err != nil {
+		rt.malformedTag(err)
+	}
 	if m.tag == Untagged {
-		m.tag = rt.nodeTag()
+		var propagate bool
+		m.tag, propagate = rt.nodeColour()
+		m.local = !propagate
 	}
 	reason := Reason("")
 	if keys.Reason != "" {
@@ -31,50 +57,36 @@ func (rt *Runtime) Arrive(ctx context.Context, protocol Protocol, keys Keys, c C
 			reason = r
 		}
 	}
-	id := rt.Identity()
-	m.recorder.hops = append(make([]Hop, 0, 4), Hop{
-		Service: id.Service, Tag: id.Tag, Instance: id.Instance, Addr: id.Addr,
+	m.recorder.own[0] = Hop{
+		Service: rt.id.Service, Tag: rt.id.Tag, Instance: rt.id.Instance, Addr: *rt.addr.Load(),
 		RequestTag: m.tag, Protocol: protocol, Reason: reason,
-	})
-	return withMeta(ctx, m), &Arrival{recorder: m.recorder}
+	}
+	return arrived, &arrived.arrival
 }
 
-// read is Extract with the runtime's counting.
-func (rt *Runtime) read(keys Keys, c Carrier) (tag Tag, requestID, traceParent, traceState string) {
-	raw := c.Get(keys.Tag)
-	tag, err := ParseTag(raw)
-	if err != nil {
-		rt.malformedTag(err)
-	}
-	requestID = printable(c.Get(keys.RequestID), maxRequestID)
-	if tp := printable(c.Get(keys.TraceParent), maxTraceParent); traceID(tp) != "" {
-		traceParent = tp
-		traceState = printable(c.Get(keys.TraceState), maxTraceState)
-	}
-	return tag, requestID, traceParent, traceState
-}
-
-// nodeTag returns the own tag where the own lane colours from the node.
-func (rt *Runtime) nodeTag() Tag {
+// nodeColour returns the own tag where the own lane colours from the node, and whether it goes on the wire from there.
+func (rt *Runtime) nodeColour() (tag Tag, propagate bool) {
 	if rt.id.Tag == Untagged {
-		return Untagged
+		return Untagged, true
 	}
 	if lane, ok := rt.Rules().Lane(rt.id.Tag); ok && lane.ColourFromNode && lane.State != LaneRetired {
-		return lane.Tag
+		return lane.Tag, lane.Propagate
 	}
-	return Untagged
+	return Untagged, true
 }
 
 // Chain returns the hops and messages of this arrival so far, own hop first.
 func (a *Arrival) Chain() ([]Hop, []Message) { return a.recorder.copy() }
 
-// Return writes hops and messages for the way back to the caller.
+// Return writes hops and messages for the way back to the caller, in place of what stands there. A boundary without a way
+// back (a message) gets none.
 func (a *Arrival) Return(keys Keys, c Carrier) {
-	hops, messages := a.recorder.copy()
-	c.Set(keys.Hops, EncodeHops(hops))
-	if len(messages) > 0 {
-		c.Set(keys.Messages, EncodeMessages(messages))
+	if keys.Hops == "" {
+		return
 	}
+	hops, messages := a.recorder.encode()
+	c.Set(keys.Hops, hops)
+	c.Set(keys.Messages, messages)
 }
 
 // Call is the client's side of one hop. It is used by one goroutine at a time.
@@ -92,18 +104,33 @@ type callKey struct{}
 // ruleService is the name by which rules know an endpoint in the registry: b for b.rpc.
 func ruleService(endpoint string) string { return strings.TrimSuffix(endpoint, RPCServiceSuffix) }
 
+// callContext is a context with a call, in one allocation.
+type callContext struct {
+	context.Context
+	call Call
+}
+
+// Value implements [context.Context].
+func (c *callContext) Value(key any) any {
+	if _, ok := key.(callKey); ok {
+		return &c.call
+	}
+	return c.Context.Value(key)
+}
+
 // Depart prepares one call to an endpoint (its name in the registry). A context without a tag is coloured now: by the
 // callee's entries, or by the own lane's colourFromNode where the context never arrived from anywhere. req may be nil,
-// where a protocol shows nothing that rules could see. The returned context holds the call, see [CallFrom]; its
-// tag is the one that goes on the wire.
+// where a protocol shows nothing that rules could see. The returned context holds the call, see [CallFrom]. The colour is
+// the call's alone: [TagFrom] of the returned context is that of ctx.
 func (rt *Runtime) Depart(ctx context.Context, endpoint string, req Request) (context.Context, *Call) {
 	m := metaFrom(ctx)
-	call := &Call{meta: m, tag: m.tag, propagate: true}
+	departed := &callContext{Context: ctx, call: Call{meta: m, tag: m.tag, propagate: !m.local}}
+	call := &departed.call
 	call.tried = call.triedRoom[:0]
 	if m.tag == Untagged {
 		call.colour(rt, endpoint, req)
 	}
-	return context.WithValue(ctx, callKey{}, call), call
+	return departed, call
 }
 
 func (c *Call) colour(rt *Runtime, endpoint string, req Request) {
@@ -114,7 +141,7 @@ func (c *Call) colour(rt *Runtime, endpoint string, req Request) {
 		}
 	}
 	if c.meta.recorder == nil {
-		c.tag = rt.nodeTag()
+		c.tag, c.propagate = rt.nodeColour()
 	}
 }
 
@@ -155,9 +182,11 @@ func (c *Call) untried(set *Set) *Instance {
 	}
 	if c.wasTried(in.Addr) {
 		in = nil
-		for i := range set.instances {
-			if !c.wasTried(set.instances[i].Addr) {
-				in = &set.instances[i]
+		n := set.Len()
+		start := rand.IntN(n) // anywhere, so that the load of those that failed is spread over all the others
+		for i := range n {
+			if other := &set.instances[(start+i)%n]; !c.wasTried(other.Addr) {
+				in = other
 				break
 			}
 		}
@@ -169,14 +198,7 @@ func (c *Call) untried(set *Set) *Instance {
 	return in
 }
 
-func (c *Call) wasTried(addr string) bool {
-	for _, a := range c.tried {
-		if a == addr {
-			return true
-		}
-	}
-	return false
-}
+func (c *Call) wasTried(addr string) bool { return slices.Contains(c.tried, addr) }
 
 // Reason returns the reason of the instance that Next returned last, or "".
 func (c *Call) Reason() Reason { return c.reason }
@@ -197,7 +219,7 @@ func (c *Call) Inject(keys Keys, carrier Carrier) {
 // Return takes in what came back from the callee: its hops and messages join those of the arrival that the call was
 // made in. What isn't well formed is left out: hops are diagnosis and fail nothing.
 func (c *Call) Return(keys Keys, carrier Carrier) {
-	if c.meta.recorder == nil {
+	if c.meta.recorder == nil || keys.Hops == "" {
 		return
 	}
 	hops, err := DecodeHops(carrier.Get(keys.Hops))

@@ -8,7 +8,8 @@ import (
 // Carrier is what one boundary offers for carrying values: headers, metainfo, message properties. Keys are the
 // boundary's own names, from one of the [Keys] values.
 type Carrier interface {
-	// Get returns the value of key, or "" where there is none.
+	// Get returns the value of key, or "" where there is none. The string is kept: it must not be a view of a buffer that is
+	// used again.
 	Get(key string) string
 	// Set writes the value of key in place of an older one; an empty value removes the key.
 	Set(key, value string)
@@ -29,19 +30,42 @@ func (c MapCarrier) Set(key, value string) {
 	c[key] = value
 }
 
-// HeaderCarrier carries values in the headers of net/http.
+// HeaderCarrier carries values in the headers of net/http. Of several values of a header the first counts.
 type HeaderCarrier http.Header
 
+// canonicalHeaders are our header names as net/http keys them; making that form anew allocates each time.
+var canonicalHeaders = func() map[string]string {
+	m := make(map[string]string)
+	k := HTTPKeys
+	for _, name := range []string{k.Tag, k.Reason, k.RequestID, k.TraceParent, k.TraceState, k.Hops, k.Messages} {
+		m[name] = http.CanonicalHeaderKey(name)
+	}
+	return m
+}()
+
+func canonicalHeader(key string) string {
+	if name, ok := canonicalHeaders[key]; ok {
+		return name
+	}
+	return http.CanonicalHeaderKey(key)
+}
+
 // Get implements [Carrier].
-func (c HeaderCarrier) Get(key string) string { return http.Header(c).Get(key) }
+func (c HeaderCarrier) Get(key string) string {
+	if v := c[canonicalHeader(key)]; len(v) > 0 {
+		return v[0]
+	}
+	return ""
+}
 
 // Set implements [Carrier].
 func (c HeaderCarrier) Set(key, value string) {
+	name := canonicalHeader(key)
 	if value == "" {
-		http.Header(c).Del(key)
+		delete(c, name)
 		return
 	}
-	http.Header(c).Set(key, value)
+	c[name] = []string{value}
 }
 
 // Limits of what is taken from the wire; longer values are dropped as a whole. A request id of more than 128 bytes is no
@@ -54,10 +78,15 @@ const (
 )
 
 // Inject writes what ctx carries into c: the tag (and removes an older one where ctx has none: the context is the
-// truth), the request id, and the trace unless c has one already (a tracer with a span of its own knows better).
+// truth; so too where the own lane coloured it and says propagate: false), the request id, and the trace unless c has one
+// already (a tracer with a span of its own knows better).
 func Inject(ctx context.Context, keys Keys, c Carrier) {
 	m := metaFrom(ctx)
-	inject(m, m.tag, keys, c)
+	tag := m.tag
+	if m.local {
+		tag = Untagged
+	}
+	inject(m, tag, keys, c)
 }
 
 func inject(m *meta, tag Tag, keys Keys, c Carrier) {
@@ -80,14 +109,19 @@ func inject(m *meta, tag Tag, keys Keys, c Carrier) {
 // the error, which wraps [ErrMalformedTag]; the context is good all the same.
 func Extract(ctx context.Context, keys Keys, c Carrier) (context.Context, error) {
 	m := &meta{recorder: metaFrom(ctx).recorder}
-	tag, err := ParseTag(c.Get(keys.Tag))
-	m.tag = tag
+	err := extract(m, keys, c)
+	return withMeta(ctx, m), err
+}
+
+// extract fills m with what c carries.
+func extract(m *meta, keys Keys, c Carrier) (err error) {
+	m.tag, err = ParseTag(c.Get(keys.Tag))
 	m.requestID = printable(c.Get(keys.RequestID), maxRequestID)
-	if tp := printable(c.Get(keys.TraceParent), maxTraceParent); traceID(tp) != "" {
+	if tp := c.Get(keys.TraceParent); traceID(tp) != "" {
 		m.traceParent = tp
 		m.traceState = printable(c.Get(keys.TraceState), maxTraceState)
 	}
-	return withMeta(ctx, m), err
+	return err
 }
 
 // printable returns s where it is at most limit bytes of visible ASCII (and spaces), else "": such a value can go on over

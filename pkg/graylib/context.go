@@ -5,6 +5,7 @@ import "context"
 // meta is what a context carries for one request. It is immutable: a change makes a copy.
 type meta struct {
 	tag         Tag
+	local       bool // the tag is not put on the wire: the lane colours from the node and says propagate: false
 	requestID   string
 	traceParent string
 	traceState  string
@@ -36,21 +37,22 @@ func WithTag(ctx context.Context, tag Tag) context.Context {
 	if !tag.Valid() {
 		tag = Untagged
 	}
-	if m.tag == tag {
+	if m.tag == tag && !m.local {
 		return ctx
 	}
 	c := *m
-	c.tag = tag
+	c.tag, c.local = tag, false
 	return withMeta(ctx, &c)
 }
 
 // RequestIDFrom returns the id that the gateway gave the request, or "".
 func RequestIDFrom(ctx context.Context) string { return metaFrom(ctx).requestID }
 
-// WithRequestID returns a context with the given request id.
+// WithRequestID returns a context with the given request id. An id that can't go over every carrier (longer than 128
+// bytes, or other than visible ASCII and spaces) is taken as none.
 func WithRequestID(ctx context.Context, id string) context.Context {
 	c := *metaFrom(ctx)
-	c.requestID = id
+	c.requestID = printable(id, maxRequestID)
 	return withMeta(ctx, &c)
 }
 
@@ -60,10 +62,30 @@ func TraceParentFrom(ctx context.Context) string { return metaFrom(ctx).tracePar
 // TraceIDFrom returns the trace id of ctx's traceparent as 32 hexadecimal digits, or "".
 func TraceIDFrom(ctx context.Context) string { return traceID(metaFrom(ctx).traceParent) }
 
+// traceID returns the trace id of a traceparent that is well formed and fits every carrier, else "".
 func traceID(traceParent string) string {
-	// version "-" trace-id "-" parent-id "-" flags; https://www.w3.org/TR/trace-context/#traceparent-header
-	if len(traceParent) < 55 || traceParent[2] != '-' || traceParent[35] != '-' {
+	// version "-" trace-id "-" parent-id "-" flags, all lower-case hexadecimal; version ff and ids of zeros are invalid, and
+	// only versions after 00 may go on: https://www.w3.org/TR/trace-context/#traceparent-header
+	const length, noTrace, noParent = 55, "00000000000000000000000000000000", "0000000000000000"
+	s := traceParent
+	switch {
+	case len(s) < length, s[2] != '-', s[35] != '-', s[52] != '-':
+		return ""
+	case len(s) > length && (s[:2] == "00" || s[length] != '-' || printable(s, maxTraceParent) == ""):
+		return ""
+	case !lowerHex(s[:2]), !lowerHex(s[3:35]), !lowerHex(s[36:52]), !lowerHex(s[53:length]):
+		return ""
+	case s[:2] == "ff", s[3:35] == noTrace, s[36:52] == noParent:
 		return ""
 	}
-	return traceParent[3:35]
+	return s[3:35]
+}
+
+func lowerHex(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; (c < '0' || c > '9') && (c < 'a' || c > 'f') {
+			return false
+		}
+	}
+	return true
 }

@@ -2,6 +2,7 @@ package graylib
 
 import (
 	"fmt"
+	"io"
 	"log/slog"
 	"sync"
 )
@@ -9,11 +10,30 @@ import (
 // Backend connects a process-wide default to its registry and rules. Either may be nil.
 type Backend func(id Identity, c Config, log *slog.Logger) (Registry, RulesSource, error)
 
+// defaults is the process-wide default: what it is built with, and the building that is under way or done.
 var defaults struct {
 	mu      sync.Mutex
 	backend Backend
-	rt      *Runtime
-	err     error
+	current *building
+}
+
+// building makes one runtime, once. It isn't done under the lock: a backend may take seconds.
+type building struct {
+	once sync.Once
+	rt   *Runtime
+	err  error
+}
+
+func (b *building) do(backend Backend) (*Runtime, error) {
+	b.once.Do(func() {
+		defer func() {
+			if p := recover(); p != nil {
+				b.rt, b.err = nil, fmt.Errorf("%w: the backend panicked: %v", ErrInvalidConfig, p)
+			}
+		}()
+		b.rt, b.err = fromEnvironment(backend)
+	})
+	return b.rt, b.err
 }
 
 // RegisterBackend sets how [Default] finds registry and rules. Package graynacos calls it in its init, so a program picks
@@ -25,21 +45,28 @@ func RegisterBackend(b Backend) {
 }
 
 // Default returns the process-wide runtime. It is built from the environment at the first call, never earlier, and the
-// same answer, error included, is given from then on; [SetDefault] replaces it. It never panics.
+// same answer, error included, is given from then on; [SetDefault] replaces it. It never panics. A backend must not call it.
 func Default() (*Runtime, error) {
 	defaults.mu.Lock()
-	defer defaults.mu.Unlock()
-	if defaults.rt == nil && defaults.err == nil {
-		defaults.rt, defaults.err = fromEnvironment(defaults.backend)
+	if defaults.current == nil {
+		defaults.current = &building{}
 	}
-	return defaults.rt, defaults.err
+	current, backend := defaults.current, defaults.backend
+	defaults.mu.Unlock()
+	return current.do(backend)
 }
 
-// SetDefault replaces the process-wide runtime; nil makes the next [Default] build one anew. The old one is not closed.
+// SetDefault replaces the process-wide runtime; nil makes the next [Default] build one anew. The old one is not closed, and
+// a call of Default that is under way still returns it.
 func SetDefault(rt *Runtime) {
+	var b *building
+	if rt != nil {
+		b = &building{rt: rt}
+		b.once.Do(func() {}) // it is built already
+	}
 	defaults.mu.Lock()
 	defer defaults.mu.Unlock()
-	defaults.rt, defaults.err = rt, nil
+	defaults.current = b
 }
 
 func fromEnvironment(backend Backend) (*Runtime, error) {
@@ -56,7 +83,7 @@ func fromEnvironment(backend Backend) (*Runtime, error) {
 
 // Open makes a runtime for an identity and a configuration: with the registry and rules of the backend (nil = that of
 // [RegisterBackend]) where a Nacos address is configured, and the observer's reporter where an observer is. Further
-// options come last.
+// options come last. With the kill switch thrown (GRAY_ENABLED=off) nothing is connected.
 func Open(id Identity, c Config, backend Backend, opts ...Option) (*Runtime, error) {
 	if backend == nil {
 		defaults.mu.Lock()
@@ -66,40 +93,57 @@ func Open(id Identity, c Config, backend Backend, opts ...Option) (*Runtime, err
 	return open(id, c, backend, opts...)
 }
 
-func open(id Identity, c Config, backend Backend, opts ...Option) (*Runtime, error) {
+func open(id Identity, c Config, backend Backend, opts ...Option) (rt *Runtime, err error) {
 	all := []Option{WithConfig(c)}
 	if !c.Enabled {
 		if id.Service == "" {
 			id.Service = "disabled"
 		}
-		return New(id, all...)
+		return New(id, append(all, opts...)...)
 	}
-	id, err := id.complete()
-	if err != nil {
+	if id, err = id.complete(); err != nil {
 		return nil, err
 	}
-	if c.NacosAddr != "" {
-		if backend == nil {
-			return nil, fmt.Errorf("%w: %s=%q, but no backend is linked in: import github.com/graychain/graychain/pkg/graylib/graynacos",
-				ErrInvalidConfig, EnvNacosAddr, c.NacosAddr)
-		}
-		registry, source, err := backend(id, c, slog.Default())
-		if err != nil {
-			return nil, err
-		}
-		if registry != nil {
-			all = append(all, WithRegistry(registry))
-		}
-		if source != nil {
-			all = append(all, WithRules(source))
-		}
+	if c.Journal != "" {
+		return nil, invalid(EnvJournal, c.Journal, "there is no journal yet; leave it empty")
 	}
+	if c.NacosAddr != "" && backend == nil {
+		return nil, fmt.Errorf("%w: %s=%q, but no backend is linked in: import github.com/graychain/graychain/pkg/graylib/graynacos",
+			ErrInvalidConfig, EnvNacosAddr, c.NacosAddr)
+	}
+	var opened []io.Closer
+	defer func() {
+		if err != nil {
+			for _, o := range opened {
+				_ = o.Close() // the error that is returned is the cause
+			}
+		}
+	}()
 	if c.Observer != "" {
 		reporter, err := NewHTTPReporter(c.Observer)
 		if err != nil {
 			return nil, err
 		}
+		opened = append(opened, reporter)
 		all = append(all, WithReporter(reporter))
+	}
+	if c.NacosAddr != "" {
+		var given Runtime // what the further options say; the backend logs to the same logger
+		for _, o := range opts {
+			o(&given)
+		}
+		registry, source, err := backend(id, c, given.Logger())
+		if err != nil {
+			return nil, err
+		}
+		if registry != nil {
+			opened = append(opened, registry)
+			all = append(all, WithRegistry(registry))
+		}
+		if source != nil {
+			opened = append(opened, source)
+			all = append(all, WithRules(source))
+		}
 	}
 	return New(id, append(all, opts...)...)
 }

@@ -9,7 +9,9 @@
 //	server:  ctx, arrival := rt.Arrive(ctx, graylib.ProtocolHTTP, graylib.HTTPKeys, carrier)   // reads the tag, adds this hop
 //	client:  ctx, call := rt.Depart(ctx, "b", request)                                         // colours, if no tag is set yet
 //	         instance, reason, err := call.Next(table)                                        // lane first, then the baseline
-//	         call.Inject(graylib.HTTPKeys, carrier, reason)                                   // writes tag, request id, trace, reason
+//	         call.Inject(graylib.HTTPKeys, carrier)                                           // writes tag, request id, trace, reason
+//	         call.Return(graylib.HTTPKeys, answer)                                            // takes in the hops that came back
+//	server:  arrival.Return(graylib.HTTPKeys, answer)                                         // sends them on
 //
 // A handler knows nothing of this: it only passes its context on.
 package graylib

@@ -40,13 +40,24 @@ func IdentityFrom(getenv func(string) string) (Identity, error) {
 	return id, nil
 }
 
+// Limits of an identity: a service's name is part of names of consumer groups (255 bytes in the broker) and of client ids, and
+// all of them stand in each hop. An address is a host name of at most 253 bytes and a port.
+const (
+	maxService  = 64
+	maxInstance = 128
+	maxAddr     = 260
+)
+
 // complete fills in a generated instance name and checks the rest.
 func (id Identity) complete() (Identity, error) {
 	if id.Service == "" {
 		return id, invalid(EnvService, "", "want the service's name in the registry")
 	}
-	if strings.ContainsAny(id.Service, "#@/ \t\r\n") || len(id.Service) > 64 {
-		return id, invalid(EnvService, id.Service, "want at most 64 characters without space, #, @ and /")
+	if strings.ContainsAny(id.Service, "#@/ ") || printable(id.Service, maxService) == "" {
+		return id, invalid(EnvService, id.Service, "want at most 64 characters of ASCII without space, #, @ and /")
+	}
+	if strings.HasSuffix(id.Service, RPCServiceSuffix) {
+		return id, invalid(EnvService, id.Service, "want a name that doesn't end in "+RPCServiceSuffix+": that is added for the RPC endpoint")
 	}
 	if !id.Tag.Valid() {
 		_, err := ParseTag(string(id.Tag))
@@ -54,6 +65,11 @@ func (id Identity) complete() (Identity, error) {
 	}
 	if id.Instance == "" {
 		id.Instance = generateInstance(id)
+	} else if printable(id.Instance, maxInstance) == "" {
+		return id, invalid(EnvInstance, id.Instance, "want at most 128 characters of ASCII")
+	}
+	if id.Addr != "" && printable(id.Addr, maxAddr) == "" {
+		return id, invalid(EnvAddr, id.Addr, "want host:port")
 	}
 	return id, nil
 }

@@ -4,16 +4,17 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"io"
 	"net/http"
 	"net/url"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 )
 
 // Bounds of the reporter: about 8 MB of waiting events at 1 KB each; a batch goes out as soon as the one before is
-// answered, so a lone event is on its way at once and a flood is sent in large batches.
+// answered, so a lone event is on its way at once and a flood is sent in large batches. The pause before the second try is
+// reporterBackoff and doubles from there.
 const (
 	reporterQueue   = 8192
 	reporterBatch   = 512
@@ -23,37 +24,58 @@ const (
 	reporterTries   = 4
 )
 
-// HTTPReporter posts events to an observer as NDJSON. What doesn't fit into its queue, or is refused four times, is
-// dropped and counted.
+// HTTPReporter posts events to an observer as NDJSON. What doesn't fit into its queue, comes after Close, is refused by the
+// observer (a status 4xx other than 408 and 429), or can't be handed on in four tries, is dropped and counted. An event whose
+// answer got lost is posted again: an observer knows it by its eventId. Its methods are safe for concurrent use.
 type HTTPReporter struct {
 	url     string
 	client  *http.Client
 	queue   chan Event
-	done    chan struct{}
-	stopped chan struct{}
-	once    sync.Once
+	cancel  context.CancelFunc // ends the posting
+	stopped chan struct{}      // closed when nothing is posted any more
 	dropped atomic.Int64
+
+	backoff   time.Duration
+	closeWait time.Duration
+
+	mu     sync.RWMutex // held for reading while an event is put into the queue
+	closed bool
 }
 
 // NewHTTPReporter starts a reporter to the observer at base, an http or https URL.
 func NewHTTPReporter(base string) (*HTTPReporter, error) {
+	return newHTTPReporter(base, reporterBackoff, reporterClose)
+}
+
+func newHTTPReporter(base string, backoff, closeWait time.Duration) (*HTTPReporter, error) {
 	u, err := url.Parse(base)
-	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" {
+	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" || u.RawQuery != "" || u.Fragment != "" {
 		return nil, invalid(EnvObserver, base, "want a URL like http://127.0.0.1:20099")
 	}
+	ctx, cancel := context.WithCancel(context.Background())
+	// A transport of its own: closing idle connections must not touch the program's. One connection is enough.
+	transport := http.DefaultTransport.(*http.Transport).Clone()
 	r := &HTTPReporter{
-		url:     strings.TrimSuffix(u.String(), "/") + ObserverPath,
-		client:  &http.Client{Timeout: reporterTimeout},
-		queue:   make(chan Event, reporterQueue),
-		done:    make(chan struct{}),
-		stopped: make(chan struct{}),
+		url:       u.JoinPath(ObserverPath).String(),
+		client:    &http.Client{Timeout: reporterTimeout, Transport: transport},
+		queue:     make(chan Event, reporterQueue),
+		cancel:    cancel,
+		stopped:   make(chan struct{}),
+		backoff:   backoff,
+		closeWait: closeWait,
 	}
-	go r.run()
+	go r.run(ctx)
 	return r, nil
 }
 
-// Report implements [Reporter].
+// Report implements [Reporter]. The event's slices must not be changed afterwards.
 func (r *HTTPReporter) Report(e Event) {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	if r.closed {
+		r.dropped.Add(1)
+		return
+	}
 	select {
 	case r.queue <- e:
 	default:
@@ -64,35 +86,31 @@ func (r *HTTPReporter) Report(e Event) {
 // Dropped returns the number of events that were dropped.
 func (r *HTTPReporter) Dropped() int64 { return r.dropped.Load() }
 
-// Close implements [Reporter].
+// Close implements [Reporter]: it hands on what was taken, for three seconds at most; what is left then is dropped and
+// counted. When it returns, nothing is posted any more. Its error is always nil: events are diagnosis and fail nothing.
 func (r *HTTPReporter) Close() error {
-	r.once.Do(func() { close(r.done) })
+	r.mu.Lock()
+	if !r.closed {
+		r.closed = true
+		close(r.queue)
+	}
+	r.mu.Unlock()
+	limit := time.NewTimer(r.closeWait)
+	defer limit.Stop()
 	select {
 	case <-r.stopped:
-	case <-time.After(reporterClose):
+	case <-limit.C:
 	}
+	r.cancel()
+	<-r.stopped
 	r.client.CloseIdleConnections()
 	return nil
 }
 
-func (r *HTTPReporter) run() {
+func (r *HTTPReporter) run(ctx context.Context) {
 	defer close(r.stopped)
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
-	for {
-		select {
-		case e := <-r.queue:
-			r.send(ctx, r.batch(e))
-		case <-r.done:
-			for {
-				select {
-				case e := <-r.queue:
-					r.send(ctx, r.batch(e))
-				default:
-					return
-				}
-			}
-		}
+	for e := range r.queue {
+		r.send(ctx, r.batch(e))
 	}
 }
 
@@ -101,7 +119,10 @@ func (r *HTTPReporter) batch(e Event) []Event {
 	events := []Event{e}
 	for len(events) < reporterBatch {
 		select {
-		case e := <-r.queue:
+		case e, ok := <-r.queue:
+			if !ok {
+				return events
+			}
 			events = append(events, e)
 		default:
 			return events
@@ -110,40 +131,64 @@ func (r *HTTPReporter) batch(e Event) []Event {
 	return events
 }
 
+// send posts the events until they are taken, refused, tried often enough, or ctx ends; it counts those that are dropped.
 func (r *HTTPReporter) send(ctx context.Context, events []Event) {
 	var body bytes.Buffer
 	enc := json.NewEncoder(&body)
-	for _, e := range events {
-		if err := enc.Encode(e); err != nil {
+	lines := int64(0)
+	for i := range events {
+		if err := enc.Encode(&events[i]); err != nil { // a time beyond the year 9999
 			r.dropped.Add(1)
+			continue
 		}
+		lines++
 	}
 	for try := range reporterTries {
-		if r.post(ctx, body.Bytes()) {
+		if try > 0 {
+			pause := time.NewTimer(r.backoff << (try - 1))
+			select {
+			case <-ctx.Done():
+			case <-pause.C:
+			}
+			pause.Stop()
+		}
+		dropped, done := r.post(ctx, body.Bytes(), lines)
+		if done {
+			r.dropped.Add(dropped)
 			return
 		}
-		select {
-		case <-r.done: // closing: one more try is made, without waiting
-			if try > 0 {
-				r.dropped.Add(int64(len(events)))
-				return
-			}
-		case <-time.After(reporterBackoff << try):
+		if ctx.Err() != nil {
+			break
 		}
 	}
-	r.dropped.Add(int64(len(events)))
+	r.dropped.Add(lines)
 }
 
-func (r *HTTPReporter) post(ctx context.Context, body []byte) bool {
+// post makes one try. It returns false where another one may help, else the number of lines that were refused.
+func (r *HTTPReporter) post(ctx context.Context, body []byte, lines int64) (refused int64, done bool) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, r.url, bytes.NewReader(body))
 	if err != nil {
-		return false
+		return 0, false
 	}
 	req.Header.Set("Content-Type", "application/x-ndjson")
 	resp, err := r.client.Do(req)
 	if err != nil {
-		return false
+		return 0, false
 	}
 	defer func() { _ = resp.Body.Close() }()
-	return resp.StatusCode/100 == 2
+	answer, err := io.ReadAll(io.LimitReader(resp.Body, 64<<10)) // read to its end, so that the connection is used again
+	switch code := resp.StatusCode; {
+	case code/100 == 2:
+		return 0, true
+	case code == http.StatusRequestTimeout, code == http.StatusTooManyRequests, code/100 != 4:
+		return 0, false
+	}
+	// The observer keeps the good lines of a batch with bad ones, and says how many were bad.
+	var posted struct {
+		RefusedTotal int64 `json:"refusedTotal"`
+	}
+	if err == nil && json.Unmarshal(answer, &posted) == nil && posted.RefusedTotal > 0 && posted.RefusedTotal <= lines {
+		return posted.RefusedTotal, true
+	}
+	return lines, true
 }

@@ -148,7 +148,13 @@ func (noRules) Consumption(string, string, string) Consumption {
 }
 
 // StaticRules returns a source whose rules never change, for tests and for programs that keep rules in a file.
-func StaticRules(r Rules) RulesSource { return staticRules{r} }
+// A nil r is [NoRules].
+func StaticRules(r Rules) RulesSource {
+	if r == nil {
+		r = NoRules
+	}
+	return staticRules{r}
+}
 
 type staticRules struct{ rules Rules }
 

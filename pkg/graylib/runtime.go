@@ -2,6 +2,7 @@ package graylib
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -26,6 +27,9 @@ type Runtime struct {
 
 	mu       sync.Mutex
 	notReady map[string]string // component -> why
+
+	announced announcements
+	routes    routes
 }
 
 // Option sets one thing of a [Runtime].
@@ -35,16 +39,17 @@ type Option func(*Runtime)
 // carried all the same.
 func WithRegistry(r Registry) Option { return func(rt *Runtime) { rt.registry = r } }
 
-// WithRules sets the source of the rules. The default lists no lane.
+// WithRules sets the source of the rules. The default, and nil, list no lane.
 func WithRules(s RulesSource) Option { return func(rt *Runtime) { rt.rules = s } }
 
-// WithReporter sets where events go. The default drops them.
+// WithReporter sets where events go. The default, and nil, drop them.
 func WithReporter(r Reporter) Option { return func(rt *Runtime) { rt.reporter = r } }
 
 // WithLogger sets the logger. The default is [slog.Default] at the time of each record.
 func WithLogger(l *slog.Logger) Option { return func(rt *Runtime) { rt.log = l } }
 
-// WithConfig sets what the environment would have said of the infrastructure.
+// WithConfig sets what the environment would have said of the infrastructure. Its zero value has the kill switch thrown
+// (Enabled is false); [ConfigFrom] and the default have not.
 func WithConfig(c Config) Option { return func(rt *Runtime) { rt.config = c } }
 
 // New makes a runtime. A wrong identity gives an error that wraps [ErrInvalidConfig] and names the variable.
@@ -60,7 +65,16 @@ func New(id Identity, opts ...Option) (*Runtime, error) {
 	for _, o := range opts {
 		o(rt)
 	}
+	if rt.rules == nil {
+		rt.rules = StaticRules(NoRules)
+	}
+	if rt.reporter == nil {
+		rt.reporter = discard{}
+	}
 	rt.addr.Store(&id.Addr)
+	if r, ok := rt.registry.(StateTeller); ok {
+		r.OnState(rt.SetReady)
+	}
 	return rt, nil
 }
 
@@ -114,19 +128,14 @@ func (rt *Runtime) Report(e Event) {
 	rt.reporter.Report(e)
 }
 
-// Close ends what the runtime was given: registry, rules, reporter, in this order.
+// Close ends what the runtime was given: registry, rules, reporter, in this order. A failure of one doesn't keep the next
+// from being closed; the error joins them all.
 func (rt *Runtime) Close() error {
-	var first error
+	var errs []error
 	if rt.registry != nil {
-		first = rt.registry.Close()
+		errs = append(errs, rt.registry.Close())
 	}
-	if err := rt.rules.Close(); err != nil && first == nil {
-		first = err
-	}
-	if err := rt.reporter.Close(); err != nil && first == nil {
-		first = err
-	}
-	return first
+	return errors.Join(append(errs, rt.rules.Close(), rt.reporter.Close())...)
 }
 
 func (rt *Runtime) malformedTag(err error) {
@@ -142,5 +151,9 @@ func (rt *Runtime) Table(ctx context.Context, endpoint string) (*Table, error) {
 	if rt.registry == nil {
 		return NewTable(endpoint), invalid(EnvNacosAddr, rt.config.NacosAddr, "no registry is configured")
 	}
-	return rt.registry.Table(ctx, endpoint)
+	t, err := rt.registry.Table(ctx, endpoint)
+	if t != nil {
+		rt.routes.note(t)
+	}
+	return t, err
 }

@@ -16,6 +16,7 @@ type Status struct {
 	Ready           bool        `json:"ready"`
 	NotReady        []string    `json:"notReady,omitempty"` // "<component>: <why>"
 	Rules           RulesStatus `json:"rules"`
+	Routes          Routes      `json:"routes,omitempty"`
 	MalformedTags   int64       `json:"malformedTags"`   // seen on the wire since the start
 	StrippedHeaders int64       `json:"strippedHeaders"` // taken off requests from outside since the start
 	DroppedEvents   int64       `json:"droppedEvents"`
@@ -26,7 +27,7 @@ func (rt *Runtime) Status() Status {
 	id := rt.Identity()
 	s := Status{
 		Service: id.Service, Tag: id.Tag, Instance: id.Instance, Addr: id.Addr, Started: rt.started,
-		Rules: rt.rules.Status(), MalformedTags: rt.malformedTags.Load(), StrippedHeaders: rt.strippedHeaders.Load(),
+		Rules: rt.rules.Status(), Routes: rt.Routes(), MalformedTags: rt.malformedTags.Load(), StrippedHeaders: rt.strippedHeaders.Load(),
 	}
 	if d, ok := rt.reporter.(interface{ Dropped() int64 }); ok {
 		s.DroppedEvents = d.Dropped()

@@ -186,8 +186,11 @@ func (t *Table) Service() string { return t.service }
 // Load returns the newest snapshot, never nil.
 func (t *Table) Load() *Snapshot { return t.snapshot.Load() }
 
-// Store puts a new snapshot in place and tells the watchers, one after the other, before it returns.
+// Store puts a new snapshot in place (nil = no instances) and tells the watchers, one after the other, before it returns.
 func (t *Table) Store(s *Snapshot) {
+	if s == nil {
+		s = emptySnapshot
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	old := t.snapshot.Swap(s)
@@ -196,7 +199,8 @@ func (t *Table) Store(s *Snapshot) {
 	}
 }
 
-// Watch calls fn after each change, until cancel is called. fn must not block, nor call the table's Store or Watch.
+// Watch calls fn after each change, until cancel is called; fn isn't running any more when cancel returns. fn must not
+// block, nor call the table's Store or Watch, nor its own cancel.
 func (t *Table) Watch(fn func(old, now *Snapshot)) (cancel func()) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
