@@ -1,0 +1,5 @@
+//go:build race
+
+package graynacos
+
+const raceEnabled = true

@@ -1,0 +1,298 @@
+package graynacos
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/graychain/graychain/pkg/graylib"
+	"github.com/nacos-group/nacos-sdk-go/v2/vo"
+)
+
+// Where the rules in force come from (graylib.RulesStatus).
+const (
+	originNacos = "nacos"
+	originDisk  = "disk"
+	originNone  = "none"
+)
+
+// Rules is a [graylib.RulesSource] on Nacos's config centre. It is safe for concurrent use.
+//
+// A document that is empty, deleted, malformed, or may not follow the last good one is refused: the last good one stays,
+// and [Rules.Status] says why. With Nacos away at the start the last good one comes from the disk.
+type Rules struct {
+	cluster *cluster
+	opts    options
+	log     *slog.Logger
+	client  *lazy[configClient]
+	disk    disk
+	cleanup func()
+
+	cancel context.CancelCauseFunc
+	first  chan struct{} // closed after the first read, however it ended
+	done   chan struct{} // closed when the reading has ended
+	pushes chan struct{}
+	close  sync.Once
+
+	inForce atomic.Pointer[graylib.Rules]
+
+	mu       sync.Mutex
+	current  *document // nil = none is known
+	origin   string
+	readAt   time.Time
+	refusal  string
+	lastRead string
+	everRead bool
+	away     bool
+	watchers map[*func(graylib.Rules)]struct{}
+}
+
+var _ graylib.RulesSource = (*Rules)(nil)
+
+func newRules(c *cluster, log *slog.Logger, o options, d disk, client func() (configClient, error), cleanup func()) *Rules {
+	s := &Rules{
+		cluster: c, opts: o, log: log, client: start(client), disk: d, cleanup: cleanup,
+		first: make(chan struct{}), done: make(chan struct{}), pushes: make(chan struct{}, 1),
+		origin: originNone, watchers: make(map[*func(graylib.Rules)]struct{}),
+	}
+	s.inForce.Store(&graylib.NoRules)
+	s.load()
+	ctx, cancel := context.WithCancelCause(context.Background())
+	s.cancel = cancel
+	go s.run(ctx)
+	return s
+}
+
+// Rules implements [graylib.RulesSource].
+func (s *Rules) Rules() graylib.Rules { return *s.inForce.Load() }
+
+// Status implements [graylib.RulesSource]. ReadAt is the time at which the read began; it is zero for a document from the
+// disk that Nacos hasn't confirmed.
+func (s *Rules) Status() graylib.RulesStatus {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	st := graylib.RulesStatus{Origin: s.origin, ReadAt: s.readAt, Refusal: s.refusal}
+	if s.current != nil {
+		st.Revision = s.current.rules.Revision()
+	}
+	return st
+}
+
+// Watch implements [graylib.RulesSource]. Calls come one after the other, in the documents' order. fn must not call the
+// source's other methods but Rules.
+func (s *Rules) Watch(fn func(graylib.Rules)) (cancel func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	key := &fn
+	s.watchers[key] = struct{}{}
+	return func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		delete(s.watchers, key)
+	}
+}
+
+// Close implements [graylib.RulesSource]. The rules in force stay.
+func (s *Rules) Close() error {
+	s.close.Do(func() {
+		s.cancel(ErrClosed)
+		ended := make(chan struct{})
+		go func() {
+			defer close(ended)
+			<-s.done
+			if client, err := s.client.get(context.Background()); err == nil {
+				// Without anything to listen to the client makes no new connection after the end of this one.
+				_ = client.CancelListenConfig(s.param())
+				closeClient(client.CloseClient)
+			}
+			s.cleanup()
+		}()
+		t := time.NewTimer(s.opts.timeout)
+		defer t.Stop()
+		select {
+		case <-ended:
+		case <-t.C: // a request hangs; the rest is done when it returns
+		}
+	})
+	return nil
+}
+
+func (s *Rules) param() vo.ConfigParam {
+	return vo.ConfigParam{DataId: s.opts.rulesDataID, Group: s.opts.rulesGroup}
+}
+
+// load puts the document from the disk in force, where there is a good one.
+func (s *Rules) load() {
+	content, err := s.disk.load()
+	if err == nil && content == nil {
+		return
+	}
+	var d *document
+	if err == nil {
+		d, err = newDocument(string(content))
+	}
+	if err == nil {
+		err = d.follows(nil, time.Now())
+	}
+	if err != nil {
+		s.log.Warn("the rules document on disk is no good and is left alone", "path", s.disk.path, "error", flat(err))
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.putInForce(d, originDisk)
+	s.log.Info("rules from disk", "revision", d.rules.Revision(), "path", s.disk.path)
+}
+
+// run reads when the schedule says so, until ctx ends.
+func (s *Rules) run(ctx context.Context) {
+	defer close(s.done)
+	firstDone := sync.OnceFunc(func() { close(s.first) })
+	defer firstDone()
+	client, err := s.client.get(ctx)
+	if err != nil {
+		if ctx.Err() == nil {
+			s.failed(err)
+		}
+		return
+	}
+	// The listener comes before the first read: the client takes only the changes after it for changes.
+	listen := s.param()
+	listen.OnChange = func(string, string, string, string) { notify(s.pushes) }
+	if err := client.ListenConfig(listen); err != nil {
+		s.log.Warn("changes of the rules are found by polling alone", "error", oneLine(err))
+	}
+	var when schedule
+	for {
+		now := time.Now()
+		timer := time.NewTimer(when.next(now).Sub(now))
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return
+		case <-s.pushes:
+			timer.Stop()
+			when.pushed(time.Now())
+			continue
+		case <-timer.C:
+		}
+		began := time.Now()
+		content, err := client.GetConfig(s.param())
+		if ctx.Err() != nil {
+			return
+		}
+		switch {
+		case err == nil:
+			when.read(began, s.take(content, began), false)
+		case passing(err):
+			when.read(began, false, true)
+			when.again(began)
+			continue // it says nothing about Nacos
+		default:
+			s.failed(err)
+			when.read(began, false, true)
+		}
+		firstDone()
+	}
+}
+
+// failed notes a read without an answer. What is in force stays, and a refusal too.
+func (s *Rules) failed(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.away {
+		return
+	}
+	s.away = true
+	s.log.Warn("can't read the rules, going on trying; what is known stays in force",
+		"origin", s.origin, "revision", s.revision(), "error", s.cluster.unreachable(err))
+}
+
+func (s *Rules) revision() int64 {
+	if s.current == nil {
+		return 0
+	}
+	return s.current.rules.Revision()
+}
+
+// take judges what a read that began at a time returned, and tells whether it is another text than the last read's.
+func (s *Rules) take(content string, began time.Time) (changed bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	changed = !s.everRead || content != s.lastRead
+	s.lastRead, s.everRead = content, true
+	if s.away {
+		s.away = false
+		s.log.Info("the rules can be read again", "nacos", s.cluster.String())
+	}
+	switch {
+	case s.current != nil && content == s.current.content:
+		s.origin, s.readAt = originNacos, began
+		if s.refusal != "" {
+			s.refusal = ""
+			s.log.Info("the rules document is the one in force again", "revision", s.revision())
+		}
+	case strings.TrimSpace(content) == "" && s.current == nil:
+		if changed {
+			s.log.Info("there is no rules document yet", "dataId", s.opts.rulesDataID, "group", s.opts.rulesGroup)
+		}
+		s.refusal = ""
+	case strings.TrimSpace(content) == "":
+		s.refuse(errors.New("the document is empty or was deleted"))
+	default:
+		s.judge(content, began)
+	}
+	return changed
+}
+
+// judge accepts or refuses a text that isn't the one in force. What was refused is judged again at each read: time may
+// allow it (a lane may leave some time after it was forgotten).
+func (s *Rules) judge(content string, began time.Time) {
+	d, err := newDocument(content)
+	if err == nil {
+		err = d.follows(s.current, time.Now())
+	}
+	if err != nil {
+		s.refuse(err)
+		return
+	}
+	old := s.revision()
+	s.refusal, s.readAt = "", began
+	s.putInForce(d, originNacos)
+	s.log.Info("rules in force", "revision", s.revision(), "before", old)
+	if err := s.disk.save([]byte(content)); err != nil {
+		s.log.Warn("the rules can't be kept on disk: a start with Nacos away will know none; set "+graylib.EnvState+
+			" to a folder that can be written", "path", s.disk.path, "error", err)
+	}
+}
+
+func (s *Rules) refuse(err error) {
+	why := flat(err)
+	if s.current != nil {
+		why = fmt.Sprintf("%s; revision %d stays in force", why, s.revision())
+	}
+	if why == s.refusal {
+		return
+	}
+	s.refusal = why
+	s.log.Warn("refused the rules document", "dataId", s.opts.rulesDataID, "group", s.opts.rulesGroup, "refusal", why)
+}
+
+// putInForce is called with the lock held.
+func (s *Rules) putInForce(d *document, origin string) {
+	s.current, s.origin = d, origin
+	s.inForce.Store(&d.rules)
+	for fn := range s.watchers {
+		(*fn)(d.rules)
+	}
+}
+
+// flat makes one line of an error that may hold one for each problem.
+func flat(err error) string {
+	return strings.Join(strings.Split(strings.TrimSpace(err.Error()), "\n"), "; ")
+}
