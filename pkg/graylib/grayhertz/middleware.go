@@ -1,0 +1,109 @@
+package grayhertz
+
+import (
+	"context"
+	"net"
+	"net/http"
+
+	"github.com/cloudwego/hertz/pkg/app"
+
+	"github.com/graychain/graychain/pkg/graylib"
+)
+
+type arrivedKey struct{}
+
+// ServerMiddleware returns the middleware that takes in each request's tag, request id and trace, and writes the chain's
+// hops into the answer. It also answers GET [graylib.StatusPath] and [graylib.ReadyPath]. It belongs before the routes
+// are added, and behind nothing but recovery. Where the process-wide default can't be built, every request is answered 500
+// with the reason; [WrapServer] refuses to start instead.
+func ServerMiddleware(opts ...Option) app.HandlerFunc {
+	o, err := apply(opts)
+	if err != nil {
+		text := "graylib: " + err.Error()
+		return func(_ context.Context, c *app.RequestContext) {
+			c.String(http.StatusInternalServerError, "%s", text)
+			c.Abort()
+		}
+	}
+	return o.serve
+}
+
+func (o *options) serve(ctx context.Context, c *app.RequestContext) {
+	if !o.rt.Enabled() || ctx.Value(arrivedKey{}) == c {
+		c.Next(ctx)
+		return
+	}
+	if o.answerStatus(c) {
+		c.Abort()
+		return
+	}
+	o.drainer.begin()
+	defer func() { o.drainer.end(&c.Response) }()
+	request := requestCarrier{&c.Request.Header}
+	if o.edge {
+		o.rt.Strip(request)
+		graylib.Enter(graylib.HTTPKeys, request)
+	}
+	ctx = context.WithValue(ctx, arrivedKey{}, c)
+	ctx = graylib.WithClientIP(ctx, remoteIP(c))
+	ctx, arrival := o.rt.Arrive(ctx, graylib.ProtocolHTTP, graylib.HTTPKeys, request)
+
+	status := http.StatusInternalServerError // what recovery makes of a panic
+	defer func() {
+		if o.edge {
+			o.leave(ctx, c, arrival, status)
+			return
+		}
+		arrival.Return(graylib.HTTPKeys, responseCarrier{&c.Response.Header})
+	}()
+	c.Next(ctx)
+	status = c.Response.StatusCode()
+}
+
+// answerStatus answers what every gray-aware server answers of itself.
+func (o *options) answerStatus(c *app.RequestContext) bool {
+	if !c.IsGet() {
+		return false
+	}
+	switch string(c.Path()) {
+	case graylib.StatusPath:
+		c.JSON(http.StatusOK, o.rt.Status())
+	case graylib.ReadyPath:
+		s := o.rt.Status()
+		code := http.StatusOK
+		if !s.Ready {
+			code = http.StatusServiceUnavailable
+		}
+		c.JSON(code, ready{Ready: s.Ready, NotReady: s.NotReady})
+	default:
+		return false
+	}
+	return true
+}
+
+// ready is the answer of [graylib.ReadyPath].
+type ready struct {
+	Ready    bool     `json:"ready"`
+	NotReady []string `json:"notReady,omitempty"`
+}
+
+// leave closes a chain where it came in: what the hops said goes to the observer, not outside.
+func (o *options) leave(ctx context.Context, c *app.RequestContext, arrival *graylib.Arrival, status int) {
+	response := responseCarrier{&c.Response.Header}
+	response.Set(graylib.HTTPKeys.Hops, "")
+	response.Set(graylib.HTTPKeys.Messages, "")
+	response.Set(graylib.HTTPKeys.RequestID, graylib.RequestIDFrom(ctx))
+	hops, messages := arrival.Chain()
+	o.rt.Report(graylib.Event{
+		Kind: graylib.EventChain, RequestID: graylib.RequestIDFrom(ctx), Trace: graylib.TraceIDFrom(ctx),
+		RequestTag: graylib.ChainTag(hops), Status: status, Hops: hops, Messages: messages,
+	})
+}
+
+func remoteIP(c *app.RequestContext) string {
+	host, _, err := net.SplitHostPort(c.RemoteAddr().String())
+	if err != nil {
+		return ""
+	}
+	return host
+}

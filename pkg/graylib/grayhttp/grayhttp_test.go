@@ -1,0 +1,539 @@
+package grayhttp_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/iotest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	"go.uber.org/goleak"
+
+	"github.com/graychain/graychain/pkg/graylib"
+	"github.com/graychain/graychain/pkg/graylib/grayhttp"
+	"github.com/graychain/graychain/pkg/graylib/graylibtest"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+type mesh struct {
+	t        *testing.T
+	registry *graylibtest.Registry
+	rules    *graylibtest.Rules
+}
+
+func newMesh(t *testing.T) *mesh {
+	return &mesh{t: t, registry: graylibtest.NewRegistry(), rules: &graylibtest.Rules{}}
+}
+
+func (m *mesh) runtime(service string, tag graylib.Tag, opts ...graylib.Option) *graylib.Runtime {
+	m.t.Helper()
+	id := graylib.Identity{Service: service, Tag: tag, Instance: service + "-" + tag.String()}
+	rt, err := graylib.New(id, append([]graylib.Option{
+		graylib.WithRegistry(m.registry.As(id)), graylib.WithRules(m.rules)}, opts...)...)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	return rt
+}
+
+type answer struct {
+	Service  string
+	Tag      graylib.Tag // own
+	Request  graylib.Tag
+	ID, Host string
+	Header   http.Header
+	Body     string
+}
+
+func echo(rt *graylib.Runtime) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusBadRequest)
+			return
+		}
+		id := rt.Identity()
+		_ = json.NewEncoder(w).Encode(answer{
+			Service: id.Service, Tag: id.Tag, Request: graylib.TagFrom(r.Context()), ID: graylib.RequestIDFrom(r.Context()),
+			Host: r.Host, Header: r.Header, Body: string(body),
+		})
+	})
+}
+
+// serve starts a registered server.
+func (m *mesh) serve(rt *graylib.Runtime, h http.Handler, opts ...grayhttp.Option) (addr string, stop func()) {
+	m.t.Helper()
+	if h == nil {
+		h = echo(rt)
+	}
+	srv := httptest.NewServer(grayhttp.Handler(h, append([]grayhttp.Option{grayhttp.WithRuntime(rt)}, opts...)...))
+	addr, err := graylib.AdvertisedAddr(srv.Listener.Addr(), "")
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	rt.SetAddr(addr)
+	rt.Announce(graylib.Registration{Service: rt.Identity().Service, Addr: addr, Weight: 1})
+	eventually(m.t, "it is registered", func() bool {
+		for _, in := range m.registry.Instances(rt.Identity().Service) {
+			if in.Addr == addr {
+				return true
+			}
+		}
+		return false
+	})
+	var once sync.Once
+	stop = func() {
+		once.Do(func() {
+			if err := rt.Withdraw(context.Background(), 100*time.Millisecond); err != nil {
+				m.t.Error(err)
+			}
+			srv.Close()
+		})
+	}
+	m.t.Cleanup(stop)
+	return addr, stop
+}
+
+func (m *mesh) client(rt *graylib.Runtime, opts ...grayhttp.Option) *http.Client {
+	base := http.DefaultTransport.(*http.Transport).Clone()
+	c := &http.Client{Transport: grayhttp.Transport(base, append([]grayhttp.Option{grayhttp.WithRuntime(rt)}, opts...)...)}
+	m.t.Cleanup(c.CloseIdleConnections)
+	return c
+}
+
+func do(ctx context.Context, t *testing.T, c *http.Client, method, url string, body io.Reader) answer {
+	t.Helper()
+	req, err := http.NewRequestWithContext(ctx, method, url, body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return send(t, c, req)
+}
+
+func send(t *testing.T, c *http.Client, req *http.Request) answer {
+	t.Helper()
+	resp, err := c.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	var a answer
+	if err := json.NewDecoder(resp.Body).Decode(&a); err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
+func deadAddr(t *testing.T) string {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = ln.Close() }()
+	return ln.Addr().String()
+}
+
+func eventually(t testing.TB, what string, ok func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); !ok(); time.Sleep(2 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("not within 10 s: %s", what)
+		}
+	}
+}
+
+func TestRoutesByTag(t *testing.T) {
+	m := newMesh(t)
+	m.serve(m.runtime("b", ""), nil)
+	m.serve(m.runtime("b", "gray"), nil)
+	c := m.client(m.runtime("a", ""))
+	for _, tc := range []struct{ tag, want graylib.Tag }{{"", ""}, {"gray", "gray"}, {"blue", ""}} {
+		for range 20 {
+			ctx := graylib.WithRequestID(graylib.WithTag(context.Background(), tc.tag), "id-1")
+			got := do(ctx, t, c, http.MethodGet, "http://b/echo", nil)
+			if got.Tag != tc.want || got.Request != tc.tag || got.ID != "id-1" || got.Host != "b" {
+				t.Fatalf("tag %q reached %+v, want %q", tc.tag, got, tc.want)
+			}
+		}
+	}
+}
+
+func TestHopsComeBackInOrder(t *testing.T) {
+	m := newMesh(t)
+	m.rules.ColourFunc = func(callee string, req graylib.Request) (graylib.Decision, bool) {
+		name, _ := req.Value(graylib.FromQuery, "name", 0)
+		return graylib.Decision{Tag: "gray", Propagate: true}, callee == "b" && name == "xiaoming"
+	}
+	m.serve(m.runtime("c", "gray"), nil)
+	m.serve(m.runtime("c", ""), nil)
+	forward := func(rt *graylib.Runtime, to string) http.Handler {
+		c := m.client(rt)
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			do(r.Context(), t, c, http.MethodGet, to+"?"+r.URL.RawQuery, nil)
+			w.WriteHeader(http.StatusAccepted)
+		})
+	}
+	b := m.runtime("b", "")
+	m.serve(b, forward(b, "http://c/echo"))
+	var events graylibtest.Reporter
+	gateway := m.runtime("gateway", "", graylib.WithReporter(&events))
+	// b answers no JSON, so the gateway asks it itself.
+	toB := m.client(gateway)
+	addr, _ := m.serve(gateway, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		req, err := http.NewRequestWithContext(r.Context(), http.MethodGet, "http://b/x?"+r.URL.RawQuery, nil)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		resp, err := toB.Do(req)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		_ = resp.Body.Close()
+		if resp.StatusCode != http.StatusAccepted {
+			t.Errorf("status %d", resp.StatusCode)
+		}
+	}), grayhttp.WithEdge())
+
+	resp, err := m.client(m.runtime("outside", "")).Get("http://" + addr + "/x?name=xiaoming")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = resp.Body.Close()
+	if v := resp.Header.Get(graylib.HTTPKeys.Hops); v != "" {
+		t.Errorf("hops go outside: %s", v)
+	}
+	eventually(t, "the chain is reported", func() bool { return len(events.Events()) == 1 })
+	e := events.Events()[0]
+	want := []graylib.Hop{
+		{Service: "gateway", Protocol: graylib.ProtocolHTTP},
+		{Service: "b", RequestTag: "gray", Protocol: graylib.ProtocolHTTP, Reason: graylib.ReasonNoInstance},
+		{Service: "c", Tag: "gray", RequestTag: "gray", Protocol: graylib.ProtocolHTTP, Reason: graylib.ReasonLane},
+	}
+	if diff := cmp.Diff(want, e.Hops, cmpopts.IgnoreFields(graylib.Hop{}, "Instance", "Addr")); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if e.RequestID == "" || e.RequestID != resp.Header.Get(graylib.HTTPKeys.RequestID) || e.RequestTag != "gray" || e.Status != 200 {
+		t.Errorf("event %+v", e)
+	}
+}
+
+// onlyReader hides what net/http knows of a reader, so that it is a body of unknown length that can't be rewound.
+type onlyReader struct{ io.Reader }
+
+func TestConnectRefusedFallsBackWithinTheCall(t *testing.T) {
+	m := newMesh(t)
+	m.rules.ColourFunc = func(_ string, req graylib.Request) (graylib.Decision, bool) {
+		return graylib.Decision{Tag: "gray", Propagate: true}, strings.Contains(string(req.Body()), "xiaoming")
+	}
+	m.serve(m.runtime("b", ""), nil)
+	m.registry.Put(graylib.Instance{Service: "b", Addr: deadAddr(t), Tag: "gray"})
+	m.registry.Put(graylib.Instance{Service: "b", Addr: deadAddr(t), Tag: "gray"})
+	a := m.runtime("a", "")
+	c := m.client(a)
+	small, large := `{"user":"xiaoming"}`, "xiaoming"+strings.Repeat("x", 2<<20)
+	for name, tc := range map[string]struct {
+		body func() io.Reader
+		text string
+		tag  graylib.Tag
+	}{
+		"rewindable":   {func() io.Reader { return strings.NewReader(small) }, small, "gray"},
+		"stream":       {func() io.Reader { return onlyReader{strings.NewReader(small)} }, small, "gray"},
+		"byte by byte": {func() io.Reader { return onlyReader{iotest.OneByteReader(strings.NewReader(small))} }, small, "gray"},
+		"too long":     {func() io.Reader { return onlyReader{strings.NewReader(large)} }, large, ""},
+		"none":         {func() io.Reader { return nil }, "", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			ctx, arrival := a.Arrive(context.Background(), graylib.ProtocolHTTP, graylib.HTTPKeys, graylib.MapCarrier{})
+			got := do(ctx, t, c, http.MethodPost, "http://b/echo", tc.body())
+			if got.Tag != "" || got.Request != tc.tag || got.Body != tc.text {
+				t.Errorf("tag %q and %d bytes, want %q and %d", got.Request, len(got.Body), tc.tag, len(tc.text))
+			}
+			want := graylib.ReasonConnectFailed
+			if tc.tag == "" {
+				want = graylib.ReasonBaseline
+			}
+			if hops, _ := arrival.Chain(); len(hops) != 2 || hops[1].Reason != want {
+				t.Errorf("hops %+v, want %q", hops, want)
+			}
+		})
+	}
+}
+
+// trackedBody tells whether it was closed.
+type trackedBody struct {
+	io.Reader
+	closed atomic.Int32
+}
+
+func (b *trackedBody) Close() error {
+	b.closed.Add(1)
+	return nil
+}
+
+func TestBodiesAreClosed(t *testing.T) {
+	m := newMesh(t)
+	m.serve(m.runtime("b", ""), nil)
+	m.registry.Put(graylib.Instance{Service: "b", Addr: deadAddr(t), Tag: "gray"})
+	m.registry.Put(graylib.Instance{Service: "dead", Addr: deadAddr(t)})
+	m.serve(m.runtime("rude", ""), http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusForbidden) }))
+	c := m.client(m.runtime("a", ""))
+	for _, tc := range []struct {
+		url string
+		tag graylib.Tag
+	}{{"http://b/", ""}, {"http://b/", "gray"}, {"http://dead/", ""}, {"http://nobody/", ""}, {"http://rude/", ""}} {
+		body := &trackedBody{Reader: strings.NewReader("x")}
+		req, err := http.NewRequestWithContext(graylib.WithTag(context.Background(), tc.tag), http.MethodPost, tc.url, body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if resp, err := c.Do(req); err == nil {
+			_, _ = io.Copy(io.Discard, resp.Body)
+			_ = resp.Body.Close()
+		}
+		eventually(t, fmt.Sprintf("the body of %s with tag %q is closed", tc.url, tc.tag), func() bool { return body.closed.Load() > 0 })
+	}
+}
+
+func TestNobodyLeftNamesWhoAndWhy(t *testing.T) {
+	m := newMesh(t)
+	m.registry.Put(graylib.Instance{Service: "b", Addr: deadAddr(t)})
+	c := m.client(m.runtime("a", ""))
+	ask := func(url string) error {
+		resp, err := c.Get(url)
+		if err == nil {
+			_ = resp.Body.Close()
+		}
+		return err
+	}
+	if err := ask("http://b/"); !errors.Is(err, graylib.ErrNoInstance) || !graylib.DialFailed(err) || !strings.Contains(err.Error(), "of b ") {
+		t.Errorf("got %v", err)
+	}
+	if err := ask("http://nobody/"); !errors.Is(err, graylib.ErrNoInstance) || !strings.Contains(err.Error(), "of nobody ") {
+		t.Errorf("got %v", err)
+	}
+	m.registry.SetDown(true)
+	if err := ask("http://unknown/"); !errors.Is(err, graylibtest.ErrRegistryDown) || !strings.Contains(err.Error(), `"unknown"`) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestRequestViewShowsWhatTheCalleeSees(t *testing.T) {
+	m := newMesh(t)
+	var got []string
+	m.rules.ColourFunc = func(_ string, req graylib.Request) (graylib.Decision, bool) {
+		for _, s := range []struct {
+			from graylib.From
+			key  string
+			i    int
+		}{
+			{graylib.FromHeader, "x-user-id", 0}, {graylib.FromHeader, "x-user-id", 1}, {graylib.FromQuery, "name", 0},
+			{graylib.FromQuery, "name", 1}, {graylib.FromQuery, "name", 2}, {graylib.FromQuery, "a b", 0}, {graylib.FromCookie, "session", 0},
+			{graylib.FromPath, "", 0}, {graylib.FromMethod, "", 0}, {graylib.FromIP, "", 0}, {graylib.FromMetainfo, "x", 0},
+		} {
+			v, ok := req.Value(s.from, s.key, s.i)
+			got = append(got, fmt.Sprintf("%s[%d]=%s,%v", s.from, s.i, v, ok))
+		}
+		return graylib.Decision{}, false
+	}
+	m.serve(m.runtime("b", ""), nil)
+	req, err := http.NewRequestWithContext(graylib.WithClientIP(context.Background(), "10.9.8.7"), http.MethodPut,
+		"http://b/a%2Fb?name=xiao%20ming&a+b=1&name=second&;bad=1", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header["X-User-Id"] = []string{"1", "2"}
+	req.AddCookie(&http.Cookie{Name: "session", Value: "s1"})
+	send(t, m.client(m.runtime("a", "")), req)
+	want := []string{
+		"header[0]=1,true", "header[1]=2,true", "query[0]=xiao ming,true", "query[1]=second,true", "query[2]=,false", "query[0]=1,true",
+		"cookie[0]=s1,true", "path[0]=/a/b,true", "method[0]=PUT,true", "ip[0]=10.9.8.7,true", "metainfo[0]=,false",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+	if req.URL.Host != "b" || req.Header.Get(graylib.HTTPKeys.Reason) != "" {
+		t.Error("the caller's request was changed")
+	}
+}
+
+func TestTagDoesNotLeaveTheMesh(t *testing.T) {
+	m := newMesh(t)
+	addr, _ := m.serve(m.runtime("outside", ""), nil)
+	ctx := graylib.WithTag(context.Background(), "gray")
+	if got := do(ctx, t, m.client(m.runtime("a", "")), http.MethodGet, "http://"+addr+"/", nil); got.Request != "" || got.Header.Get("X-Gray-Tag") != "" {
+		t.Errorf("a third party was told %+v", got)
+	}
+	if got := do(ctx, t, m.client(m.runtime("a", ""), grayhttp.WithHosts(addr)), http.MethodGet, "http://"+addr+"/", nil); got.Request != "gray" {
+		t.Errorf("a host of our own was told %+v", got)
+	}
+}
+
+func TestEdgeStripsAndMalformedTags(t *testing.T) {
+	m := newMesh(t)
+	gateway, inner := m.runtime("gateway", ""), m.runtime("a", "")
+	edgeAddr, _ := m.serve(gateway, nil, grayhttp.WithEdge())
+	innerAddr, _ := m.serve(inner, nil)
+	ask := func(addr, tag string) answer {
+		req, err := http.NewRequest(http.MethodGet, "http://"+addr+"/", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header["x_gray_tag"] = []string{tag}
+		req.Header.Set("X-Gray-Tag", tag)
+		req.Header.Set("X-Request-Id", "mine")
+		return send(t, m.client(m.runtime("outside", "")), req)
+	}
+	if got := ask(edgeAddr, "gray"); got.Request != "" || got.ID == "mine" || got.ID == "" || got.Header["X_gray_tag"] != nil {
+		t.Errorf("the gateway believed %+v", got)
+	}
+	if n := gateway.Status().StrippedHeaders; n != 3 {
+		t.Errorf("%d headers counted", n)
+	}
+	if got := ask(innerAddr, "gray"); got.Request != "gray" || got.ID != "mine" {
+		t.Errorf("a service behind it got %+v", got)
+	}
+	if got := ask(innerAddr, "Gray!"); got.Request != "" || inner.Status().MalformedTags != 1 {
+		t.Errorf("malformed: %+v, %d counted", got, inner.Status().MalformedTags)
+	}
+}
+
+func TestStatusFlushAndPanic(t *testing.T) {
+	m := newMesh(t)
+	rt := m.runtime("a", "gray")
+	flushed := make(chan struct{})
+	addr, _ := m.serve(rt, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/panic":
+			panic(http.ErrAbortHandler)
+		case "/flush":
+			_, _ = io.WriteString(w, "begun")
+			w.(http.Flusher).Flush()
+			<-flushed
+		case "/early":
+			w.WriteHeader(http.StatusEarlyHints)
+			w.WriteHeader(http.StatusTeapot)
+		}
+	}))
+	c := m.client(m.runtime("outside", ""))
+	resp, err := c.Get("http://" + addr + "/flush")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if hops, err := graylib.DecodeHops(resp.Header.Get(graylib.HTTPKeys.Hops)); err != nil || len(hops) != 1 {
+		t.Errorf("a flushed answer's hops: %v, %v", hops, err)
+	}
+	close(flushed)
+	_ = resp.Body.Close()
+	if resp, err = c.Get("http://" + addr + "/early"); err != nil || resp.StatusCode != http.StatusTeapot || resp.Header.Get(graylib.HTTPKeys.Hops) == "" {
+		t.Errorf("%v, %v", resp, err)
+	}
+	_ = resp.Body.Close()
+	if resp, err := c.Get("http://" + addr + "/panic"); err == nil {
+		t.Errorf("a panic was answered %d", resp.StatusCode)
+		_ = resp.Body.Close()
+	}
+	for path, want := range map[string]int{graylib.StatusPath: 200, graylib.ReadyPath: 503} {
+		rt.SetReady("consumer", "no broker")
+		resp, err := c.Get("http://" + addr + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := io.ReadAll(resp.Body)
+		_ = resp.Body.Close()
+		if err != nil || resp.StatusCode != want || !strings.Contains(string(body), `"consumer: no broker"`) {
+			t.Errorf("%s: %d %s", path, resp.StatusCode, body)
+		}
+	}
+}
+
+func TestAppliedTwiceAndKillSwitchAndBrokenDefault(t *testing.T) {
+	m := newMesh(t)
+	b, a := m.runtime("b", ""), m.runtime("a", "")
+	m.serve(b, grayhttp.Handler(echo(b), grayhttp.WithRuntime(b)))
+	c := &http.Client{Transport: grayhttp.Transport(m.client(a).Transport, grayhttp.WithRuntime(a))}
+	t.Cleanup(c.CloseIdleConnections)
+	ctx, arrival := a.Arrive(context.Background(), graylib.ProtocolHTTP, graylib.HTTPKeys, graylib.MapCarrier{graylib.HTTPKeys.Tag: "gray"})
+	if got := do(ctx, t, c, http.MethodGet, "http://b/", nil); got.Request != "gray" {
+		t.Errorf("%+v", got)
+	}
+	if hops, _ := arrival.Chain(); len(hops) != 2 {
+		t.Errorf("hops %+v", hops)
+	}
+
+	off := m.runtime("a", "", graylib.WithConfig(graylib.Config{Enabled: false}))
+	mux := http.NewServeMux()
+	if h := grayhttp.Handler(mux, grayhttp.WithRuntime(off)); h != http.Handler(mux) {
+		t.Error("the handler was changed")
+	}
+	if tr := grayhttp.Transport(http.DefaultTransport, grayhttp.WithRuntime(off)); tr != http.DefaultTransport {
+		t.Error("the transport was changed")
+	}
+
+	graylib.SetDefault(nil)
+	t.Cleanup(func() { graylib.SetDefault(nil) })
+	t.Setenv(graylib.EnvService, "a")
+	t.Setenv(graylib.EnvTag, "Gray!")
+	w := httptest.NewRecorder()
+	grayhttp.Handler(mux).ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/", nil))
+	if w.Code != 500 || !strings.Contains(w.Body.String(), "GRAY_TAG") {
+		t.Errorf("%d %s", w.Code, w.Body)
+	}
+	if resp, err := (&http.Client{Transport: grayhttp.Transport(nil)}).Get("http://b/"); !errors.Is(err, graylib.ErrMalformedTag) {
+		if err == nil {
+			_ = resp.Body.Close()
+		}
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestGracefulStopUnderLoad(t *testing.T) {
+	m := newMesh(t)
+	m.registry.SetDelay(50 * time.Millisecond)
+	m.serve(m.runtime("b", ""), nil)
+	c := m.client(m.runtime("a", ""))
+	do(context.Background(), t, c, http.MethodGet, "http://b/", nil)
+	ctx, cancel := context.WithCancel(context.Background())
+	var sent, failed atomic.Int64
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			for tick := time.NewTicker(20 * time.Millisecond); ctx.Err() == nil; <-tick.C {
+				resp, err := c.Post("http://b/", "text/plain", onlyReader{strings.NewReader("x")})
+				if err != nil {
+					failed.Add(1)
+					t.Log(err)
+				} else {
+					_, _ = io.Copy(io.Discard, resp.Body)
+					_ = resp.Body.Close()
+				}
+				sent.Add(1)
+			}
+		})
+	}
+	for range 3 {
+		_, stop := m.serve(m.runtime("b", ""), nil)
+		n := sent.Load()
+		eventually(t, "50 requests are sent", func() bool { return sent.Load() > n+50 })
+		stop()
+	}
+	cancel()
+	wg.Wait()
+	if failed.Load() > 0 {
+		t.Errorf("%d of %d requests failed", failed.Load(), sent.Load())
+	}
+}

@@ -1,0 +1,117 @@
+package graykitex
+
+import (
+	"context"
+	"errors"
+
+	"github.com/cloudwego/kitex/client"
+	"github.com/cloudwego/kitex/pkg/proxy"
+	"github.com/cloudwego/kitex/pkg/remote/trans/ttstream"
+	"github.com/cloudwego/kitex/pkg/rpcinfo"
+	"github.com/cloudwego/kitex/pkg/transmeta"
+	"github.com/cloudwego/kitex/pkg/utils"
+	"github.com/cloudwego/kitex/transport"
+)
+
+// NewClientSuite returns the options that make a client gray-aware, for client.WithSuite: they set the transport to
+// TTHeader (framed), in addition to what is set, carry the tag, and choose the instance of each call by it where the
+// runtime has a registry. With client.WithHostPorts, callopt.WithHostPort or a proxy nothing is chosen, and the tag
+// is carried all the same. A connection that can't be made makes the call try the next instance, six times at most as
+// Kitex has it. A transport that would lose the tag makes NewClient fail with a line that says what to set.
+//
+// Connections of streams are pooled one stream each (ttstream.WithClientLongConnPool): Kitex's default pool hangs for
+// ever on an address that once refused a connection.
+func NewClientSuite(opts ...Option) client.Suite { return clientSuite{apply(opts)} }
+
+// ClientOption is [NewClientSuite] as a single option.
+func ClientOption(opts ...Option) client.Option { return client.WithSuite(NewClientSuite(opts...)) }
+
+type clientSuite struct{ o *options }
+
+// String keeps what Kitex prints of its options to a word.
+func (clientSuite) String() string { return "graykitex" }
+
+// Options implements [client.Suite].
+func (s clientSuite) Options() []client.Option {
+	if s.o.disabled() {
+		return nil
+	}
+	return []client.Option{{F: func(co *client.Options, di *utils.Slice) {
+		di.Push("graykitex")
+		for _, h := range co.MetaHandlers {
+			if _, twice := h.(*metaHandler); twice {
+				return
+			}
+		}
+		c := &clientSide{options: s.o}
+		all := []client.Option{client.WithMetaHandler(&metaHandler{}), client.TailOption(client.Option{F: c.finish})}
+		if s.o.err == nil {
+			all = append(all,
+				client.WithTransportProtocol(transport.TTHeaderFramed),
+				client.WithMetaHandler(transmeta.ClientTTHeaderHandler),
+				client.WithMiddleware(c.depart),
+				client.WithInstanceMW(c.send),
+				client.WithStreamOptions(client.WithStreamEventHandler(streamEvents)),
+				client.WithTTHeaderStreamingOptions(client.WithTTHeaderStreamingTransportOptions(
+					ttstream.WithClientLongConnPool(ttstream.DefaultLongConnConfig))),
+			)
+		}
+		for _, opt := range all {
+			opt.F(co, di)
+		}
+	}}}
+}
+
+// clientSide is what the suite keeps for one client.
+type clientSide struct {
+	*options
+	endpoint  string // in the registry
+	discovers bool   // instances are chosen here
+}
+
+// finish looks at what a client's options came to, when all of them are applied.
+func (c *clientSide) finish(co *client.Options, _ *utils.Slice) {
+	if c.err != nil {
+		co.Proxy = refusal{c.err}
+		return
+	}
+	if err := checkTransport(co.Configs.TransportProtocol()); err != nil {
+		co.Proxy = refusal{err}
+		return
+	}
+	c.endpoint = c.endpointOf(co.Svr.ServiceName)
+	if c.rt.Registry() == nil || co.Targets != "" || co.Proxy != nil {
+		return
+	}
+	c.discovers = true
+	co.Resolver, co.Balancer, co.BalancerCacheOpt = newResolver(c.rt, c.endpoint)
+}
+
+// ErrTransport is wrapped where a client's transport would lose the tag.
+var ErrTransport = errors.New("transport loses the tag")
+
+// refusal makes NewClient fail: Kitex asks a proxy whether it can work with the options, and options themselves can't say no.
+type refusal struct{ err error }
+
+// Configure implements [proxy.ForwardProxy].
+func (r refusal) Configure(*proxy.Config) error { return r.err }
+
+// ResolveProxyInstance implements [proxy.ForwardProxy].
+func (r refusal) ResolveProxyInstance(context.Context) error { return r.err }
+
+var _ proxy.ForwardProxy = refusal{}
+
+// departureKey holds the *departure of the call that a context belongs to.
+type departureKey struct{}
+
+func departureFrom(ctx context.Context) *departure {
+	d, _ := ctx.Value(departureKey{}).(*departure)
+	return d
+}
+
+func departureOf(ctx context.Context, ri rpcinfo.RPCInfo) *departure {
+	if d := departureFrom(ctx); d != nil && d.ri == ri {
+		return d
+	}
+	return nil
+}

@@ -1,0 +1,170 @@
+package graykitex
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/bytedance/gopkg/cloud/metainfo"
+	"github.com/cloudwego/kitex/pkg/endpoint"
+	"github.com/cloudwego/kitex/pkg/kerrors"
+	"github.com/cloudwego/kitex/pkg/remote"
+	"github.com/cloudwego/kitex/pkg/rpcinfo"
+	"github.com/cloudwego/kitex/pkg/rpcinfo/remoteinfo"
+	"github.com/cloudwego/kitex/pkg/serviceinfo"
+	"github.com/cloudwego/kitex/pkg/streaming"
+
+	"github.com/graychain/graychain/pkg/graylib"
+)
+
+// departure is one call, or the creation of one stream, on its way out.
+type departure struct {
+	call  *graylib.Call
+	ri    rpcinfo.RPCInfo
+	table *graylib.Table // nil: nothing is chosen here
+
+	// Both are written by the goroutine that makes the call.
+	noInstance error // why the picker had none
+	lastDial   error // why the last instance was given up
+
+	back     map[string]string // what came back with a unary answer
+	returned sync.Once
+}
+
+// comeBack takes in what the callee sent back, once.
+func (d *departure) comeBack(values map[string]string) {
+	if values[graylib.RPCKeys.Hops] == "" {
+		return
+	}
+	d.returned.Do(func() { d.call.Return(graylib.RPCKeys, backCarrier(values)) })
+}
+
+// depart is the client's outer middleware: it comes before Kitex resolves the service.
+func (c *clientSide) depart(next endpoint.Endpoint) endpoint.Endpoint {
+	return func(ctx context.Context, req, resp interface{}) error {
+		ri := rpcinfo.GetRPCInfo(ctx)
+		ctx, call := c.rt.Depart(ctx, c.endpoint, &requestView{ctx: ctx, ri: ri})
+		d := &departure{call: call, ri: ri}
+		ctx = context.WithValue(ctx, departureKey{}, d)
+		if c.discovers && !addressed(ri) {
+			table, err := c.rt.Table(ctx, c.endpoint)
+			if err != nil && len(table.Load().Instances()) == 0 {
+				return kerrors.ErrServiceDiscovery.WithCause(fmt.Errorf("service %q: %w", c.endpoint, err))
+			}
+			d.table = table
+		}
+		err := next(ctx, req, resp)
+		if d.noInstance != nil && errors.Is(err, kerrors.ErrNoMoreInstance) {
+			cause := d.noInstance
+			if d.lastDial != nil {
+				cause = fmt.Errorf("%w; last: %w", cause, d.lastDial)
+			}
+			err = kerrors.ErrNoMoreInstance.WithCause(cause)
+		}
+		if _, isStream := resp.(*streaming.Result); !isStream {
+			d.comeBack(d.back)
+		}
+		return err
+	}
+}
+
+// addressed tells whether the call's own options name the instance.
+func addressed(ri rpcinfo.RPCInfo) bool {
+	r := remoteinfo.AsRemoteInfo(ri.To())
+	return r != nil && r.GetInstance() != nil
+}
+
+// send is the client's inner middleware: it comes after an instance was picked, once for each that is tried.
+func (c *clientSide) send(next endpoint.Endpoint) endpoint.Endpoint {
+	return func(ctx context.Context, req, resp interface{}) error {
+		d := departureOf(ctx, rpcinfo.GetRPCInfo(ctx))
+		if d == nil {
+			return next(ctx, req, resp)
+		}
+		err := next(inject(ctx, d.call), req, resp)
+		if err == nil {
+			return nil
+		}
+		if errors.Is(err, kerrors.ErrGetConnection) {
+			d.lastDial = err
+		} else if _, isStream := resp.(*streaming.Result); isStream && graylib.DialFailed(err) {
+			// Kitex says of calls that a connection couldn't be made, and tries the next instance; of TTHeader streams it
+			// doesn't say.
+			d.lastDial = err
+			err = kerrors.ErrGetConnection.WithCause(err)
+		}
+		return err
+	}
+}
+
+// metaHandler takes what a callee sends back with a unary answer. Kitex's own place for it, the context's backward
+// values, is shared by all calls of one context.
+type metaHandler struct{}
+
+var _ remote.MetaHandler = (*metaHandler)(nil)
+
+// WriteMeta implements [remote.MetaHandler].
+func (*metaHandler) WriteMeta(ctx context.Context, _ remote.Message) (context.Context, error) {
+	return ctx, nil
+}
+
+// ReadMeta implements [remote.MetaHandler].
+func (*metaHandler) ReadMeta(ctx context.Context, msg remote.Message) (context.Context, error) {
+	if d := departureFrom(ctx); d != nil && msg.TransInfo() != nil {
+		if kvs := msg.TransInfo().TransStrInfo(); kvs[graylib.RPCKeys.Hops] != "" {
+			d.back = map[string]string{
+				graylib.RPCKeys.Hops:     kvs[graylib.RPCKeys.Hops],
+				graylib.RPCKeys.Messages: kvs[graylib.RPCKeys.Messages],
+			}
+		}
+	}
+	return ctx, nil
+}
+
+// streamEvents take what a callee sends back with a stream: in the trailer, which is handed over before the last Recv
+// returns, so that the hops are known when a caller has seen the end; in client streaming in the header. (Asking the stream
+// for its trailer would take it from the application: it can be had once.)
+var streamEvents = rpcinfo.ClientStreamEventHandler{
+	HandleStreamRecvHeaderEvent: func(ctx context.Context, ri rpcinfo.RPCInfo, evt rpcinfo.StreamRecvHeaderEvent) {
+		if d := departureFrom(ctx); d != nil && ri.Invocation().StreamingMode() == serviceinfo.StreamingClient {
+			d.comeBack(evt.TTStreamHeader)
+		}
+	},
+	HandleStreamFinishEvent: func(ctx context.Context, _ rpcinfo.RPCInfo, evt rpcinfo.StreamFinishEvent) {
+		if d := departureFrom(ctx); d != nil {
+			d.comeBack(evt.TTStreamTrailer)
+		}
+	},
+}
+
+// requestView is what rules see of a call.
+type requestView struct {
+	ctx context.Context
+	ri  rpcinfo.RPCInfo
+}
+
+// Value implements [graylib.Request].
+func (v *requestView) Value(from graylib.From, key string, i int) (string, bool) {
+	if i > 0 {
+		return "", false
+	}
+	switch from {
+	case graylib.FromMetainfo:
+		if value, ok := metainfo.GetPersistentValue(v.ctx, key); ok {
+			return value, true
+		}
+		return metainfo.GetValue(v.ctx, key)
+	case graylib.FromMethod:
+		return v.ri.Invocation().MethodName(), true
+	case graylib.FromPath:
+		return "/" + v.ri.Invocation().ServiceName() + "/" + v.ri.Invocation().MethodName(), true
+	case graylib.FromIP:
+		ip := graylib.ClientIPFrom(v.ctx)
+		return ip, ip != ""
+	}
+	return "", false
+}
+
+// Body implements [graylib.Request]: an RPC shows none.
+func (*requestView) Body() []byte { return nil }
