@@ -1,0 +1,295 @@
+package grayrocketmq
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	rocketmq "github.com/apache/rocketmq-client-go/v2"
+	"github.com/apache/rocketmq-client-go/v2/consumer"
+	"github.com/apache/rocketmq-client-go/v2/primitive"
+
+	"github.com/graychain/graychain/pkg/graylib"
+	"github.com/graychain/graychain/pkg/graylib/grayrocketmq/remoting"
+)
+
+// Consumer is one consumer of the application, run as a member of each group that its instance belongs to
+// (design/messages.md). It has the method set of the client's push consumer. Its methods are safe for concurrent use.
+type Consumer struct {
+	rt          *graylib.Runtime
+	opts        consumerOptions
+	set         consumerSettings
+	client      []consumer.Option
+	nameServers primitive.NamesrvAddr
+	credentials primitive.Credentials
+	from        time.Time // of ConsumeFromTimestamp
+	counts      counter
+	live        liveness
+
+	mu        sync.Mutex
+	state     state
+	subs      []*subscription
+	suspended bool
+	joined    []*member
+	brokers   map[string]string
+	keeper    *keeper
+
+	api *remoting.Client // made with the consumer; connects when first used
+}
+
+var _ rocketmq.PushConsumer = (*Consumer)(nil)
+
+type state int
+
+const (
+	created state = iota
+	starting
+	running
+	stopped
+)
+
+// NewPushConsumer takes the place of the client's NewPushConsumer: the same options, and the process-wide runtime. Without a
+// name server among them that of GRAY_NAMESRV_ADDR is taken, with its keys. Start is that of [WithBackgroundStart].
+func NewPushConsumer(opts ...consumer.Option) (rocketmq.PushConsumer, error) {
+	rt, err := graylib.Default()
+	if err != nil {
+		return nil, err
+	}
+	if !active(rt) {
+		return rocketmq.NewPushConsumer(opts...)
+	}
+	return OpenConsumer(opts, WithConsumerRuntime(rt), WithBackgroundStart())
+}
+
+// OpenConsumer makes a consumer of the client's options and graylib's. It connects to nothing: that is for Start. Whether
+// GRAY_ENABLED and GRAY_MESSAGES are on is the caller's to ask; see [NewPushConsumer].
+//
+// Errors wrap [ErrInvalidOption] or [ErrNotSupported] and name the setting.
+func OpenConsumer(client []consumer.Option, opts ...ConsumerOption) (*Consumer, error) {
+	o, err := consumerOptionsOf(opts)
+	if err != nil {
+		return nil, err
+	}
+	set, err := readConsumer(client)
+	if err != nil {
+		return nil, err
+	}
+	if err := set.check(o.drain); err != nil {
+		return nil, err
+	}
+	c := &Consumer{rt: o.rt, opts: o, set: set, client: client, credentials: set.credentials}
+	if c.from, err = set.since(time.Now()); err != nil {
+		return nil, err
+	}
+	config := o.rt.Config()
+	if c.credentials.IsEmpty() {
+		c.credentials = primitive.Credentials{AccessKey: config.RocketMQAccessKey, SecretKey: config.RocketMQSecretKey}
+	}
+	c.nameServers = nameServers(set.resolver, config.NamesrvAddr)
+	c.api, err = remoting.New(remoting.Config{
+		NameServers: slices.Clone(c.nameServers), AccessKey: c.credentials.AccessKey, SecretKey: c.credentials.SecretKey,
+		SecurityToken: c.credentials.SecurityToken,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("%w: name server: %w: set consumer.WithNameServer or %s", ErrInvalidOption, err, graylib.EnvNamesrvAddr)
+	}
+	c.live.ask = c.askLive
+	prepareProcess(o.rt)
+	return c, nil
+}
+
+func (c *Consumer) log() *slog.Logger { return c.rt.Logger().With("consumer", c.set.group) }
+
+// component is what readiness calls the consumer.
+func (c *Consumer) component() string { return "consumer " + c.set.group }
+
+// baseGroup is <group> as on the wire.
+func (c *Consumer) baseGroup() string { return qualified(c.set.namespace, c.set.group) }
+
+// filter says where a topic's messages are filtered.
+func (c *Consumer) filter(topic string) graylib.Filter {
+	return c.rt.Rules().Consumption(c.rt.Identity().Service, c.baseGroup(), topic).Filter
+}
+
+// Subscribe adds a topic, before Start. The selector takes a tag list; SQL92 is refused by name.
+func (c *Consumer) Subscribe(topic string, selector consumer.MessageSelector,
+	f func(context.Context, ...*primitive.MessageExt) (consumer.ConsumeResult, error)) error {
+	s, err := newSubscription(qualified(c.set.namespace, topic), selector, f)
+	if err != nil {
+		return err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.state != created {
+		return fmt.Errorf("%w: subscribe to %q before Start", ErrState, topic)
+	}
+	c.subs = slices.DeleteFunc(c.subs, func(old *subscription) bool { return old.topic == s.topic })
+	c.subs = append(c.subs, s)
+	return nil
+}
+
+// Unsubscribe removes a topic. After Start it takes effect in this instance with the client's next rebalance, 20 s at most;
+// all instances of a group should do the same.
+func (c *Consumer) Unsubscribe(topic string) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	name := qualified(c.set.namespace, topic)
+	c.subs = slices.DeleteFunc(slices.Clone(c.subs), func(s *subscription) bool { return s.topic == name })
+	for _, m := range c.joined {
+		if err := m.client.Unsubscribe(topic); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Start joins the groups of this instance: it checks that the brokers are reachable and take the filters, creates topics
+// and groups that don't exist, and sets first offsets. After an error nothing runs, and Start may be called again. With
+// [WithBackgroundStart] it goes on trying instead.
+//
+// An instance whose lane isn't listed joins nothing, says so in the log, and joins when the lane is listed.
+func (c *Consumer) Start() error {
+	c.mu.Lock()
+	if c.state != created {
+		c.mu.Unlock()
+		return fmt.Errorf("%w: the consumer was started before", ErrState)
+	}
+	if len(c.subs) == 0 {
+		c.mu.Unlock()
+		return fmt.Errorf("%w: subscribe to a topic before Start", ErrState)
+	}
+	c.state = starting
+	k := newKeeper(c)
+	c.keeper = k
+	c.mu.Unlock()
+
+	err := k.start()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case c.state == stopped: // Shutdown came meanwhile
+		return fmt.Errorf("%w: the consumer was shut down", ErrState)
+	case err != nil:
+		c.state, c.keeper = created, nil
+		return err
+	}
+	c.state = running
+	return nil
+}
+
+// Shutdown leaves all groups. No message begins any more; those under way may finish within the drain limit, and offsets
+// are committed. An error wraps [ErrDrain] where handlers were still running then: their messages are delivered again.
+func (c *Consumer) Shutdown() error {
+	c.mu.Lock()
+	if c.state == stopped {
+		c.mu.Unlock()
+		return nil
+	}
+	c.state = stopped
+	k := c.keeper
+	c.mu.Unlock()
+
+	if k != nil {
+		k.stop()
+	}
+	n := c.leaveAll()
+	c.rt.SetReady(c.component(), "shut down")
+	_ = c.api.Close()
+	if n > 0 {
+		return fmt.Errorf("%w after %v: %d of consumer %q", ErrDrain, c.opts.drain, n, c.set.group)
+	}
+	return nil
+}
+
+// leaveAll leaves all groups at once and returns the number of handlers that were still running.
+func (c *Consumer) leaveAll() int {
+	c.mu.Lock()
+	members, brokers := c.joined, c.brokers
+	c.joined = nil
+	c.mu.Unlock()
+	ctx, cancel := context.WithTimeout(context.Background(), c.opts.drain)
+	defer cancel()
+	for _, m := range members {
+		m.flow.close()
+	}
+	left := make([]int, len(members))
+	var wg sync.WaitGroup
+	for i, m := range members {
+		wg.Go(func() { left[i] = m.leave(ctx, brokers) })
+	}
+	wg.Wait()
+	n := 0
+	for _, l := range left {
+		n += l
+	}
+	return n
+}
+
+// Suspend stops taking messages from the brokers, in all groups. What the client has queued is still handled. Unlike the
+// client's own, it is free of data races.
+func (c *Consumer) Suspend() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.suspended = true
+	for _, m := range c.joined {
+		m.flow.suspend()
+	}
+}
+
+// Resume goes on after Suspend.
+func (c *Consumer) Resume() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.suspended = false
+	for _, m := range c.joined {
+		m.flow.unsuspend()
+	}
+}
+
+// GetOffsetDiffMap returns, by topic, how many messages of this instance's queues are not consumed yet, summed over its
+// groups. Messages that a group's filter leaves out count until it has passed them.
+func (c *Consumer) GetOffsetDiffMap() map[string]int64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	sum := make(map[string]int64)
+	for _, m := range c.joined {
+		for topic, n := range m.client.GetOffsetDiffMap() {
+			sum[topic] += n
+		}
+	}
+	return sum
+}
+
+// Counts returns how many messages were handled and skipped, and why, since the start.
+func (c *Consumer) Counts() []Count { return c.counts.list() }
+
+// Groups returns the groups that the consumer is a member of now.
+func (c *Consumer) Groups() []string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	names := make([]string, len(c.joined))
+	for i, m := range c.joined {
+		names[i] = m.place.group
+	}
+	return names
+}
+
+// askLive asks the brokers whether a lane's group has a live member.
+func (c *Consumer) askLive(ctx context.Context, tag graylib.Tag) (bool, error) {
+	c.mu.Lock()
+	brokers := c.brokers
+	c.mu.Unlock()
+	for _, addr := range brokers {
+		members, err := c.api.Members(ctx, addr, laneGroup(c.baseGroup(), tag))
+		if err != nil {
+			return false, err
+		}
+		if len(members) > 0 {
+			return true, nil
+		}
+	}
+	return false, nil
+}

@@ -1,0 +1,119 @@
+package grayrocketmq
+
+import (
+	"fmt"
+	"time"
+
+	rocketmq "github.com/apache/rocketmq-client-go/v2"
+	"github.com/apache/rocketmq-client-go/v2/consumer"
+
+	"github.com/graychain/graychain/pkg/graylib"
+)
+
+// Defaults of a [Consumer].
+const (
+	// DefaultDrain is how long Shutdown waits for handlers (DESIGN.md, G6).
+	DefaultDrain = 25 * time.Second
+	// DefaultTopicQueues is the number of queues of a topic that is created: the client's own default for topics that its
+	// producers create (DefaultTopicQueueNums).
+	DefaultTopicQueues = 4
+)
+
+// ConsumerOption sets one thing of a [Consumer].
+type ConsumerOption func(*consumerOptions)
+
+type consumerOptions struct {
+	rt         *graylib.Runtime
+	background bool
+	drain      time.Duration
+	create     bool
+	queues     int
+	settle     func(client rocketmq.PushConsumer) // for tests: called between a client's start and its first rebalance
+}
+
+// WithConsumerRuntime sets the runtime. The default is the process-wide one.
+func WithConsumerRuntime(rt *graylib.Runtime) ConsumerOption {
+	return func(o *consumerOptions) { o.rt = rt }
+}
+
+// WithBackgroundStart makes Start return at once, with nil, where the name server, the broker or the rules aren't there
+// yet: the process is not ready and says why ([graylib.Runtime.SetReady]), and the consumer starts as soon as it can.
+// Settings that are wrong are errors of Start all the same.
+func WithBackgroundStart() ConsumerOption { return func(o *consumerOptions) { o.background = true } }
+
+// WithDrain sets how long Shutdown, and leaving a group, wait for handlers. It must be less than the client's
+// ConsumeTimeout (15 minutes where not set), which sends back what still runs.
+func WithDrain(d time.Duration) ConsumerOption { return func(o *consumerOptions) { o.drain = d } }
+
+// WithTopicQueues sets the number of queues of topics that are created.
+func WithTopicQueues(n int) ConsumerOption { return func(o *consumerOptions) { o.queues = n } }
+
+// WithoutCreation makes Start fail where a topic or a group doesn't exist, rather than create it ([ErrNoTopics],
+// [ErrNoGroups]).
+func WithoutCreation() ConsumerOption { return func(o *consumerOptions) { o.create = false } }
+
+func consumerOptionsOf(opts []ConsumerOption) (consumerOptions, error) {
+	o := consumerOptions{drain: DefaultDrain, create: true, queues: DefaultTopicQueues}
+	for _, opt := range opts {
+		opt(&o)
+	}
+	if o.drain <= 0 {
+		return o, fmt.Errorf("%w: drain %v: want more than 0", ErrInvalidOption, o.drain)
+	}
+	if o.queues < 1 || o.queues > 1024 {
+		return o, fmt.Errorf("%w: topic queues %d: want 1 to 1024", ErrInvalidOption, o.queues)
+	}
+	if o.rt == nil {
+		rt, err := graylib.Default()
+		if err != nil {
+			return o, err
+		}
+		o.rt = rt
+	}
+	return o, nil
+}
+
+// defaultConsumeTimeout is the client's.
+const defaultConsumeTimeout = 15 * time.Minute
+
+// check refuses settings that can't be kept apart by lanes, each by its name.
+func (s consumerSettings) check(drain time.Duration) error {
+	refuse := func(what string) error { return fmt.Errorf("%w: %s", ErrNotSupported, what) }
+	switch {
+	case s.group == "":
+		return fmt.Errorf("%w: group %q: set consumer.WithGroupName", ErrInvalidOption, s.group)
+	case s.model != consumer.Clustering:
+		return refuse("consumer.WithConsumerModel(consumer.BroadCasting)")
+	case s.orderly:
+		return refuse("consumer.WithConsumerOrder(true)")
+	case s.batch > 1:
+		return refuse(fmt.Sprintf("consumer.WithConsumeMessageBatchMaxSize(%d): only 1", s.batch))
+	case s.hooks:
+		return refuse("consumer.WithFilterMessageHook")
+	}
+	if longest := len(qualified(s.namespace, laneGroup(s.group, ""))) + graylib.MaxTagLength; longest > maxGroup {
+		return fmt.Errorf("%w: group %q: with a tag it would have up to %d bytes, at most %d are possible", ErrInvalidOption, s.group, longest, maxGroup)
+	}
+	timeout := s.timeout
+	if timeout == 0 {
+		timeout = defaultConsumeTimeout
+	}
+	if timeout <= drain {
+		return fmt.Errorf("%w: consumer.WithConsumeTimeout(%v): want more than the drain limit of %v", ErrInvalidOption, timeout, drain)
+	}
+	return nil
+}
+
+// since is the time of ConsumeFromTimestamp: the client's form, in local time as its default is made, half an hour ago
+// where nothing is set.
+func (s consumerSettings) since(now time.Time) (time.Time, error) {
+	if s.timestamp == "" {
+		return now.Add(-30 * time.Minute), nil
+	}
+	const form = "20060102150405"
+	t, err := time.ParseInLocation(form, s.timestamp, time.Local)
+	if err != nil {
+		return time.Time{}, fmt.Errorf("%w: consumer.WithConsumeTimestamp(%q): want the form %s", ErrInvalidOption, s.timestamp, form)
+	}
+	return t, nil
+}

@@ -1,0 +1,264 @@
+package grayrocketmq
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/graychain/graychain/pkg/graylib"
+)
+
+// Times of trying again where groups could not be joined.
+const (
+	retryFirst = 500 * time.Millisecond
+	retryMost  = 10 * time.Second
+)
+
+// keeper keeps a consumer a member of the groups that its instance belongs to, by the rules in force. One goroutine of it
+// joins and leaves.
+type keeper struct {
+	c       *Consumer
+	ctx     context.Context
+	cancel  context.CancelFunc
+	changed chan struct{} // holds one: the rules have changed
+	done    chan struct{}
+	unwatch func()
+	told    string // what was logged last, so that it isn't repeated
+	stopped sync.Once
+}
+
+func newKeeper(c *Consumer) *keeper {
+	k := &keeper{c: c, changed: make(chan struct{}, 1), done: make(chan struct{})}
+	k.ctx, k.cancel = context.WithCancel(context.Background())
+	k.unwatch = c.rt.RulesSource().Watch(func(graylib.Rules) {
+		select {
+		case k.changed <- struct{}{}:
+		default:
+		}
+	})
+	return k
+}
+
+// start joins for the first time and then keeps.
+func (k *keeper) start() error {
+	k.c.rt.SetReady(k.c.component(), "starting")
+	err := k.reconcile(k.ctx)
+	if err != nil && (!k.c.opts.background || permanent(err)) {
+		k.unwatch()
+		k.cancel()
+		close(k.done)
+		k.c.leaveAll()
+		k.c.rt.SetReady(k.c.component(), err.Error())
+		return err
+	}
+	go k.run(err)
+	return nil
+}
+
+// permanent tells whether an error is of the settings: trying again doesn't help.
+func permanent(err error) bool {
+	return errors.Is(err, ErrNotSupported) || errors.Is(err, ErrInvalidOption)
+}
+
+// stop ends the keeping. Groups stay joined.
+func (k *keeper) stop() {
+	k.stopped.Do(func() {
+		k.unwatch()
+		k.cancel()
+	})
+	<-k.done
+}
+
+func (k *keeper) run(err error) {
+	defer close(k.done)
+	wait := retryFirst
+	for {
+		var again <-chan time.Time
+		var timer *time.Timer
+		if err != nil {
+			k.tell(err)
+			timer = time.NewTimer(wait)
+			again = timer.C
+			wait = min(2*wait, retryMost)
+		} else {
+			wait = retryFirst
+		}
+		select {
+		case <-k.ctx.Done():
+		case <-k.changed:
+			wait = retryFirst
+		case <-again:
+		}
+		if timer != nil {
+			timer.Stop()
+		}
+		if k.ctx.Err() != nil {
+			return
+		}
+		err = k.reconcile(k.ctx)
+	}
+}
+
+// tell says why the consumer isn't ready, in the log once per reason.
+func (k *keeper) tell(err error) {
+	if s := err.Error(); s != k.told {
+		k.told = s
+		k.c.log().Warn("the consumer can't join its groups, going on trying", "error", err)
+	}
+}
+
+// desired returns the groups to be a member of. The second list is of those whose first offsets must be set before the
+// first's, or at the same time, though this instance doesn't join them now.
+func desired(id graylib.Identity, group string, rules graylib.Rules, known bool) (join, prepare []place) {
+	if id.Tag != graylib.Untagged {
+		if lane, ok := rules.Lane(id.Tag); ok {
+			join = append(join, place{group: laneGroup(group, id.Tag), kind: kindLane, lane: lane})
+		}
+		return join, nil
+	}
+	for _, lane := range rules.Lanes() {
+		prepare = append(prepare, place{group: laneGroup(group, lane.Tag), kind: kindLane, lane: lane})
+	}
+	tagged := place{group: taggedGroup(group), kind: kindTagged}
+	if known {
+		join = append(join, tagged)
+	} else {
+		prepare = append(prepare, tagged)
+	}
+	return append(join, place{group: group, kind: kindBase}), prepare
+}
+
+// rulesKnown tells whether any rules document was ever read. Before that nobody can tell whose a tagged message is, and
+// __tagged isn't joined: its messages wait.
+func rulesKnown(s graylib.RulesStatus) bool { return s.Origin != "none" }
+
+// reconcile joins and leaves until the groups are the desired ones.
+func (k *keeper) reconcile(ctx context.Context) error {
+	c := k.c
+	id := c.rt.Identity()
+	known := rulesKnown(c.rt.RulesSource().Status())
+	join, prepare := desired(id, c.baseGroup(), c.rt.Rules(), known)
+
+	c.mu.Lock()
+	subs := c.subs
+	var leaving, staying []*member
+	for _, m := range c.joined {
+		if i := slices.IndexFunc(join, func(p place) bool { return p.group == m.place.group }); i >= 0 {
+			staying = append(staying, m)
+			join = slices.Delete(join, i, i+1)
+		} else {
+			leaving = append(leaving, m)
+		}
+	}
+	c.joined = staying
+	brokers := c.brokers
+	c.mu.Unlock()
+
+	for _, m := range leaving {
+		k.leave(ctx, m, brokers)
+	}
+	if len(join) > 0 {
+		if err := k.join(ctx, subs, join, prepare); err != nil {
+			c.rt.SetReady(c.component(), err.Error())
+			return err
+		}
+	}
+	k.told = ""
+	if len(c.Groups()) == 0 {
+		c.log().Info("this instance's lane is not listed: it joins no group until it is", "tag", id.Tag)
+	}
+	if id.Tag == graylib.Untagged && !known {
+		c.log().Info("no rules document was read yet: tagged messages wait until one is")
+	}
+	c.rt.SetReady(c.component(), "")
+	return nil
+}
+
+func (k *keeper) leave(ctx context.Context, m *member, brokers map[string]string) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), k.c.opts.drain)
+	defer cancel()
+	if n := m.leave(ctx, brokers); n > 0 {
+		k.c.log().Warn("left a group while handlers were running; their messages are delivered again", "group", m.place.group, "handlers", n)
+		return
+	}
+	k.c.log().Info("left a group: its lane is no longer listed", "group", m.place.group)
+}
+
+// join prepares groups and joins them.
+func (k *keeper) join(ctx context.Context, subs []*subscription, join, prepare []place) error {
+	c := k.c
+	routes, err := c.topics(ctx, subs)
+	if err != nil {
+		return err
+	}
+	brokers := brokersOf(routes)
+	c.mu.Lock()
+	c.brokers = brokers
+	c.mu.Unlock()
+	f := &firstOffsets{api: c.api, id: instanceName(c.rt.Identity(), "first"), base: c.baseGroup(), from: c.set.from, at: c.from}
+	if prepare, err = k.needed(ctx, f, subs, join, prepare); err != nil {
+		return err
+	}
+	all := append(slices.Clone(prepare), join...)
+	names := make([]string, len(all))
+	for i, p := range all {
+		names[i] = p.group
+	}
+	for _, p := range join {
+		if err := c.checkFilter(ctx, p, subs, brokers); err != nil {
+			return err
+		}
+	}
+	if err := c.groups(ctx, names, brokers); err != nil {
+		return err
+	}
+	for _, p := range all {
+		for _, s := range subs {
+			if err := f.set(ctx, p, routes[s.topic]); err != nil {
+				return err
+			}
+		}
+	}
+	for _, p := range join {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		m, err := c.join(p, subs)
+		if err != nil {
+			return err
+		}
+		c.mu.Lock()
+		c.joined = append(c.joined, m)
+		if c.suspended {
+			m.flow.suspend()
+		}
+		c.mu.Unlock()
+		close(m.ready)
+		c.log().Info("joined a group", "group", p.group)
+	}
+	return nil
+}
+
+// needed leaves out the groups that need no preparing: lanes' begin where they would anyhow, unless <group> begins now.
+func (k *keeper) needed(ctx context.Context, f *firstOffsets, subs []*subscription, join, prepare []place) ([]place, error) {
+	if !slices.ContainsFunc(join, func(p place) bool { return p.kind == kindBase }) {
+		return nil, nil
+	}
+	for _, s := range subs {
+		route, err := k.c.api.Route(ctx, s.topic)
+		if err != nil {
+			return nil, err
+		}
+		missing, err := f.missing(ctx, k.c.baseGroup(), route)
+		if err != nil {
+			return nil, fmt.Errorf("offsets of group %q: %w", k.c.baseGroup(), err)
+		}
+		if len(missing) > 0 {
+			return prepare, nil
+		}
+	}
+	return slices.DeleteFunc(prepare, func(p place) bool { return p.kind == kindLane }), nil
+}

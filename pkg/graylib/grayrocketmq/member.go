@@ -1,0 +1,236 @@
+package grayrocketmq
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+	"runtime/debug"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	rocketmq "github.com/apache/rocketmq-client-go/v2"
+	"github.com/apache/rocketmq-client-go/v2/consumer"
+	"github.com/apache/rocketmq-client-go/v2/hooks"
+	"github.com/apache/rocketmq-client-go/v2/primitive"
+
+	"github.com/graychain/graychain/pkg/graylib"
+	"github.com/graychain/graychain/pkg/graylib/grayrocketmq/remoting"
+)
+
+// member is one client of the RocketMQ client's, in one group.
+type member struct {
+	c      *Consumer
+	place  place
+	client rocketmq.PushConsumer
+	flow   *flow
+
+	ready    chan struct{} // closed when the member is joined; no queue is taken before
+	balanced atomic.Int64  // when the client last asked for an allocation, Unix nanoseconds
+}
+
+// join starts a member. Its first offsets are set and its filter is checked.
+func (c *Consumer) join(p place, subs []*subscription) (*member, error) {
+	m := &member{c: c, place: p, flow: newFlow(), ready: make(chan struct{})}
+	opts := append([]consumer.Option(nil), c.client...)
+	opts = append(opts,
+		consumer.WithGroupName(unqualified(c.set.namespace, p.group)),
+		consumer.WithInstance(instanceName(c.rt.Identity(), "own")),
+		consumer.WithNameServer(c.nameServers),
+		consumer.WithCredentials(c.credentials),
+		// Offsets are stored for every queue that exists: one without is newer than the group, and all in it is its.
+		consumer.WithConsumeFromWhere(consumer.ConsumeFromFirstOffset),
+		consumer.WithStrategy(m.allocate),
+		consumer.WithFilterMessageHook([]hooks.FilterMessageHook{m.flow.hook}),
+	)
+	client, err := rocketmq.NewPushConsumer(opts...)
+	if err != nil {
+		return nil, fmt.Errorf("group %q: %w", p.group, err)
+	}
+	m.client = client
+	for _, s := range subs {
+		topic := unqualified(c.set.namespace, s.topic)
+		if err := client.Subscribe(topic, s.selector(p.kind, p.lane.Tag, c.filter(s.topic)), m.handler(s)); err != nil {
+			return nil, fmt.Errorf("group %q: subscribe to %q: %w", p.group, topic, err)
+		}
+	}
+	if err := client.Start(); err != nil {
+		m.flow.close()
+		close(m.ready)
+		return nil, fmt.Errorf("group %q: %w", p.group, err)
+	}
+	if c.opts.settle != nil {
+		c.opts.settle(client)
+	}
+	return m, nil
+}
+
+// allocate is the application's strategy, or the client's default, looked over the shoulder.
+func (m *member) allocate(group, clientID string, all []*primitive.MessageQueue, members []string) []*primitive.MessageQueue {
+	// Blocking here is harmless: rebalances run in goroutines of their own and hold up nobody else's.
+	<-m.ready
+	m.balanced.Store(time.Now().UnixNano())
+	queues := m.c.set.strategy(group, clientID, all, members)
+	if len(all) > 0 {
+		m.flow.assigned(all[0].Topic, queues)
+	}
+	return queues
+}
+
+// handler is what the client calls instead of the application's handler.
+func (m *member) handler(s *subscription) Handler {
+	return func(ctx context.Context, msgs ...*primitive.MessageExt) (consumer.ConsumeResult, error) {
+		if len(msgs) == 0 {
+			return consumer.ConsumeSuccess, nil
+		}
+		for _, msg := range msgs { // one, as batches of more are refused
+			if result, err := m.one(ctx, s, msg); err != nil || result != consumer.ConsumeSuccess {
+				return result, err
+			}
+		}
+		return consumer.ConsumeSuccess, nil
+	}
+}
+
+// one takes one message to its end.
+func (m *member) one(ctx context.Context, s *subscription, msg *primitive.MessageExt) (consumer.ConsumeResult, error) {
+	mq := msg.Queue
+	if c, ok := primitive.GetConsumerCtx(ctx); ok && c.MQ != nil {
+		mq = c.MQ
+	}
+	end, ok := m.flow.begin(mq, msg.QueueOffset)
+	if !ok {
+		// Neither acknowledged nor sent back: the client's slot is freed, and whoever has the queue next gets the message.
+		runtime.Goexit()
+	}
+	defer end()
+
+	rules := m.c.rt.Rules()
+	tag := msg.GetProperty(graylib.MessageKeys.Tag)
+	v := decide(m.place.kind, m.place.lane.Tag, seen{
+		tag: tag, stored: time.UnixMilli(msg.StoreTimestamp),
+		retry: strings.HasPrefix(mq.Topic, retryPrefix), wanted: s.wants(msg),
+	}, rules, rules.Consumption(m.c.rt.Identity().Service, m.c.baseGroup(), s.topic))
+	m.c.counts.add(m.place.group, tag, v)
+	event := m.event(msg, mq, v)
+	if !v.handle {
+		if !v.quiet {
+			event.Kind, event.Result = graylib.EventFinished, graylib.ResultSkipped
+			m.c.rt.Report(event)
+		}
+		return consumer.ConsumeSuccess, nil
+	}
+	reason := hopReason(m.c.rt.Identity().Tag, tag, m.c.live.consumer)
+	ctx, arrival := m.c.rt.Arrive(ctx, graylib.ProtocolMQ, arrivalKeys, arrivalCarrier{propertyCarrier{&msg.Message}, reason})
+	event.MessageTag = graylib.TagFrom(ctx)
+	event.RequestID, event.Trace = graylib.RequestIDFrom(ctx), graylib.TraceIDFrom(ctx)
+	event.Kind = graylib.EventBegun
+	m.c.rt.Report(event)
+	result, outcome, err := m.call(ctx, s, msg)
+	event.Kind, event.Result = graylib.EventFinished, outcome
+	event.EventID, event.Time = "", time.Time{}
+	event.Hops, event.Messages = arrival.Chain()
+	m.c.rt.Report(event)
+	return result, err
+}
+
+func (m *member) event(msg *primitive.MessageExt, mq *primitive.MessageQueue, v verdict) graylib.Event {
+	tag, err := graylib.ParseTag(msg.GetProperty(graylib.MessageKeys.Tag))
+	if err != nil {
+		tag = graylib.Untagged
+	}
+	return graylib.Event{
+		ID: msg.MsgId, Topic: msg.Topic, Queue: queueName(mq), Offset: msg.QueueOffset, Group: m.place.group,
+		MessageTag: tag, Deliveries: int(msg.ReconsumeTimes) + 1, Reason: v.reason,
+	}
+}
+
+// call runs the application's handler. A panic becomes a retry.
+func (m *member) call(ctx context.Context, s *subscription, msg *primitive.MessageExt) (result consumer.ConsumeResult, outcome string, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			m.c.log().ErrorContext(ctx, "the handler of a message panicked; the message is retried", "group", m.place.group,
+				"topic", msg.Topic, "id", msg.MsgId, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+			result, outcome, err = consumer.ConsumeRetryLater, graylib.ResultPanic, nil
+		}
+	}()
+	result, err = s.handler(ctx, msg)
+	if result != consumer.ConsumeSuccess {
+		return result, graylib.ResultRetry, err
+	}
+	return result, graylib.ResultSuccess, err
+}
+
+// Times of committing.
+const (
+	commitWithin = 3 * time.Second
+	commitEvery  = 10 * time.Millisecond
+)
+
+// commit has the client persist its offsets until the brokers have them: it does so one-way, and the last handlers'
+// results may reach its memory a little after they returned.
+func (m *member) commit(ctx context.Context, brokers map[string]string) {
+	p, ok := m.client.(interface{ PersistConsumerOffset() error })
+	want := m.flow.committable()
+	if !ok || len(want) == 0 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, commitWithin)
+	defer cancel()
+	tick := time.NewTicker(commitEvery)
+	defer tick.Stop()
+	for {
+		if err := p.PersistConsumerOffset(); err != nil {
+			break
+		}
+		for q, offset := range want {
+			addr, known := brokers[q.BrokerName]
+			stored, found, err := int64(0), false, error(nil)
+			if known {
+				stored, found, err = m.c.api.ConsumerOffset(ctx, addr, m.place.group,
+					remoting.Queue{Topic: q.Topic, Broker: q.BrokerName, ID: q.QueueId})
+			}
+			if !known || err == nil && found && stored >= offset {
+				delete(want, q)
+			}
+		}
+		if len(want) == 0 {
+			return
+		}
+		select {
+		case <-tick.C:
+			continue
+		case <-ctx.Done():
+		}
+		break
+	}
+	m.c.log().Warn("offsets could not be seen committed; some messages may be delivered again", "group", m.place.group, "queues", len(want))
+}
+
+// leave ends the member: nothing more begins, what runs may finish as long as ctx allows, offsets are committed. It returns
+// the number of handlers still running.
+func (m *member) leave(ctx context.Context, brokers map[string]string) int {
+	m.flow.close()
+	running := m.flow.drain(ctx)
+	m.commit(context.WithoutCancel(ctx), brokers)
+	if err := m.client.Shutdown(); err != nil {
+		m.c.log().Warn("the RocketMQ client's shutdown failed", "group", m.place.group, "error", err)
+	}
+	return running
+}
+
+// unqualified takes the namespace off a name: the client puts it on itself.
+func unqualified(namespace, name string) string {
+	if namespace == "" {
+		return name
+	}
+	return strings.TrimPrefix(name, namespace+"%")
+}
+
+// qualified is a name as it is on the wire.
+func qualified(namespace, name string) string {
+	if namespace == "" || strings.HasPrefix(name, namespace+"%") {
+		return name
+	}
+	return namespace + "%" + name
+}

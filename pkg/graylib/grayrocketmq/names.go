@@ -1,0 +1,37 @@
+package grayrocketmq
+
+import (
+	"crypto/rand"
+	"fmt"
+	"strings"
+
+	"github.com/graychain/graychain/pkg/graylib"
+)
+
+// maxGroup is the greatest length of a group's name in bytes (the client's ValidateGroup, the broker's Validators).
+const maxGroup = 255
+
+// idVersion is the version of the client id's form (design/wire.md).
+const idVersion = "v1"
+
+// laneGroup is the group of a lane's messages.
+func laneGroup(group string, tag graylib.Tag) string {
+	return group + graylib.GroupLaneInfix + string(tag)
+}
+
+// taggedGroup is the baseline's group for tagged messages.
+func taggedGroup(group string) string { return group + graylib.GroupTaggedSuffix }
+
+// instanceName is <service>#<tag or ->#<role>#v1#<uuid>. The client puts its address and an @ in front; with that it is the
+// client id by which a group's members know each other.
+func instanceName(id graylib.Identity, role string) string {
+	return strings.Join([]string{id.Service, id.Tag.String(), role, idVersion, newUUID()}, "#")
+}
+
+// newUUID returns a random UUID (RFC 9562, version 4).
+func newUUID() string {
+	var b [16]byte
+	_, _ = rand.Read(b[:]) // never fails: it ends the program instead (crypto/rand)
+	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
+	return fmt.Sprintf("%x-%x-%x-%x-%x", b[0:4], b[4:6], b[6:8], b[8:10], b[10:16])
+}

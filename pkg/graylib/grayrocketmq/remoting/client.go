@@ -1,0 +1,231 @@
+package remoting
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/sha1"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"maps"
+	"net"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Errors of a [Client].
+var (
+	// ErrUnreachable is wrapped where no connection could be made, it broke, or no answer came in time.
+	ErrUnreachable = errors.New("RocketMQ server can't be reached")
+	// ErrClosed is returned after Close.
+	ErrClosed = errors.New("remoting client is closed")
+	// ErrNoAddress is returned by New without a name server.
+	ErrNoAddress = errors.New("no name server address")
+)
+
+// DefaultTimeout bounds one request where the context doesn't: the client's own timeout for such requests.
+const DefaultTimeout = 3 * time.Second
+
+// Config says where the name servers are and who asks.
+type Config struct {
+	NameServers   []string // host:port each; one after the other is asked until one answers
+	AccessKey     string   // with SecretKey: requests are signed for the broker's access control
+	SecretKey     string
+	SecurityToken string
+	Timeout       time.Duration // of one request; 0 = DefaultTimeout
+}
+
+// Client asks name servers and brokers. It is safe for concurrent use.
+type Client struct {
+	config Config
+	dialer net.Dialer
+
+	mu     sync.Mutex
+	conns  map[string]*conn
+	dials  map[string]*sync.Mutex // one dial per address at a time
+	closed bool
+	first  int // the name server that answered last
+}
+
+// New makes a client. It connects when it is first used.
+func New(c Config) (*Client, error) {
+	c.NameServers = slices.DeleteFunc(slices.Clone(c.NameServers), func(s string) bool { return s == "" })
+	if len(c.NameServers) == 0 {
+		return nil, ErrNoAddress
+	}
+	for i, addr := range c.NameServers {
+		addr = strings.TrimPrefix(strings.TrimPrefix(addr, "http://"), "https://")
+		if _, _, err := net.SplitHostPort(addr); err != nil {
+			return nil, fmt.Errorf("name server %q: want host:port: %w", addr, err)
+		}
+		c.NameServers[i] = addr
+	}
+	if c.Timeout <= 0 {
+		c.Timeout = DefaultTimeout
+	}
+	return &Client{config: c, conns: make(map[string]*conn), dials: make(map[string]*sync.Mutex)}, nil
+}
+
+// Close ends all connections. Requests under way fail.
+func (c *Client) Close() error {
+	c.mu.Lock()
+	conns := c.conns
+	c.conns, c.closed = nil, true
+	c.mu.Unlock()
+	for _, cn := range conns {
+		cn.close()
+	}
+	return nil
+}
+
+// ResponseError is an answer with another code than success.
+type ResponseError struct {
+	Addr    string
+	Request int // the request's code
+	Code    int // the answer's
+	Remark  string
+}
+
+// Error implements error.
+func (e *ResponseError) Error() string {
+	return fmt.Sprintf("request %d to %s: code %d: %s", e.Request, e.Addr, e.Code, oneLine(e.Remark))
+}
+
+// oneLine keeps the first line of a remark: brokers append documentation links and stack traces.
+func oneLine(s string) string {
+	s, _, _ = strings.Cut(s, "\n")
+	s = strings.TrimSpace(s)
+	if len(s) > 300 {
+		s = s[:300] + "…"
+	}
+	return s
+}
+
+// hasCode tells whether err is an answer with one of the codes.
+func hasCode(err error, codes ...int) bool {
+	var r *ResponseError
+	return errors.As(err, &r) && slices.Contains(codes, r.Code)
+}
+
+// Invoke sends a request to an address and returns the answer, whatever its code. An error means that there is none; it
+// wraps [ErrUnreachable], or the context's error beside it.
+func (c *Client) Invoke(ctx context.Context, addr string, req Command) (Command, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.config.Timeout)
+	defer cancel()
+	req.Ext = c.sign(req)
+	for {
+		cn, reused, err := c.conn(ctx, addr)
+		if errors.Is(err, ErrClosed) {
+			return Command{}, err
+		}
+		if err != nil {
+			return Command{}, fmt.Errorf("%w: %s: %w", ErrUnreachable, addr, err)
+		}
+		answer, err := cn.do(ctx, req)
+		switch {
+		case err == nil:
+			return answer, nil
+		case errors.Is(err, ErrMalformedFrame) && !errors.Is(err, errLost): // our own request is too large
+			return Command{}, err
+		case reused && errors.Is(err, errLost) && ctx.Err() == nil:
+			continue // it had been idle and the other side closed it: every request here can be asked twice
+		}
+		return Command{}, fmt.Errorf("%w: request %d to %s: %w", ErrUnreachable, req.Code, addr, err)
+	}
+}
+
+// call is Invoke with any other code than success as a *ResponseError.
+func (c *Client) call(ctx context.Context, addr string, req Command) (Command, error) {
+	answer, err := c.Invoke(ctx, addr, req)
+	if err != nil {
+		return Command{}, err
+	}
+	if answer.Code != codeSuccess {
+		return answer, &ResponseError{Addr: addr, Request: req.Code, Code: answer.Code, Remark: answer.Remark}
+	}
+	return answer, nil
+}
+
+// conn returns the connection to addr, made now where there is none.
+func (c *Client) conn(ctx context.Context, addr string) (cn *conn, reused bool, err error) {
+	lookup := func() (*conn, *sync.Mutex, error) {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if c.closed {
+			return nil, nil, ErrClosed
+		}
+		if cn := c.conns[addr]; cn != nil && !cn.broken() {
+			return cn, nil, nil
+		}
+		m := c.dials[addr]
+		if m == nil {
+			m = new(sync.Mutex)
+			c.dials[addr] = m
+		}
+		return nil, m, nil
+	}
+	cn, dialing, err := lookup()
+	if cn != nil || err != nil {
+		return cn, true, err
+	}
+	dialing.Lock()
+	defer dialing.Unlock()
+	if cn, _, err = lookup(); cn != nil || err != nil { // another request has made it meanwhile
+		return cn, true, err
+	}
+	if cn, err = dial(ctx, &c.dialer, addr); err != nil {
+		return nil, false, err
+	}
+	c.mu.Lock()
+	if c.closed {
+		c.mu.Unlock()
+		cn.close()
+		return nil, false, ErrClosed
+	}
+	c.conns[addr] = cn
+	c.mu.Unlock()
+	return cn, false, nil
+}
+
+// sign returns the request's fields with the signature that the broker's access control asks for: HMAC-SHA1 over the
+// values in the order of their keys, then the body (client-go's ACLInterceptor, the server's AclUtils.combineRequestContent).
+func (c *Client) sign(req Command) map[string]string {
+	if c.config.AccessKey == "" || c.config.SecretKey == "" {
+		return req.Ext
+	}
+	ext := make(map[string]string, len(req.Ext)+3)
+	maps.Copy(ext, req.Ext)
+	ext["AccessKey"] = c.config.AccessKey
+	if c.config.SecurityToken != "" {
+		ext["SecurityToken"] = c.config.SecurityToken
+	}
+	mac := hmac.New(sha1.New, []byte(c.config.SecretKey))
+	for _, k := range slices.Sorted(maps.Keys(ext)) {
+		mac.Write([]byte(ext[k]))
+	}
+	mac.Write(req.Body)
+	ext["Signature"] = base64.StdEncoding.EncodeToString(mac.Sum(nil))
+	return ext
+}
+
+// nameServer asks the name servers in turn, beginning with the one that answered last.
+func (c *Client) nameServer(ctx context.Context, req Command) (Command, error) {
+	c.mu.Lock()
+	first := c.first
+	c.mu.Unlock()
+	var errs []error
+	for i := range c.config.NameServers {
+		at := (first + i) % len(c.config.NameServers)
+		answer, err := c.call(ctx, c.config.NameServers[at], req)
+		if err == nil || !errors.Is(err, ErrUnreachable) {
+			c.mu.Lock()
+			c.first = at
+			c.mu.Unlock()
+			return answer, err
+		}
+		errs = append(errs, err)
+	}
+	return Command{}, errors.Join(errs...)
+}

@@ -1,0 +1,149 @@
+package remoting
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"time"
+)
+
+// errLost is wrapped where a connection ended before the answer came.
+var errLost = errors.New("connection lost")
+
+// conn is one connection with many requests under way.
+type conn struct {
+	addr string
+	net  net.Conn
+
+	write sync.Mutex // one frame after the other
+
+	mu      sync.Mutex
+	next    int32
+	waiting map[int32]chan answer
+	err     error // set once it is broken
+
+	done chan struct{} // closed when the reader has ended
+}
+
+type answer struct {
+	cmd Command
+	err error
+}
+
+func dial(ctx context.Context, d *net.Dialer, addr string) (*conn, error) {
+	nc, err := d.DialContext(ctx, "tcp", addr)
+	if err != nil {
+		return nil, err
+	}
+	c := &conn{addr: addr, net: nc, waiting: make(map[int32]chan answer), done: make(chan struct{})}
+	go c.read()
+	return c, nil
+}
+
+// broken tells whether the connection has ended.
+func (c *conn) broken() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.err != nil
+}
+
+// close ends the connection and waits for its reader.
+func (c *conn) close() {
+	c.fail(fmt.Errorf("%w: closed", errLost))
+	<-c.done
+}
+
+// fail ends the connection: every request under way gets the error.
+func (c *conn) fail(err error) {
+	c.mu.Lock()
+	waiting := c.waiting
+	if c.err == nil {
+		c.err = err
+	}
+	c.waiting = nil
+	c.mu.Unlock()
+	_ = c.net.Close()
+	for _, ch := range waiting {
+		ch <- answer{err: err}
+	}
+}
+
+func (c *conn) read() {
+	defer close(c.done)
+	r := bufio.NewReader(c.net)
+	for {
+		h, body, err := readFrame(r)
+		if err != nil {
+			c.fail(fmt.Errorf("%w: %s: %w", errLost, c.addr, err))
+			return
+		}
+		if h.Flag&flagResponse == 0 {
+			continue // a broker's own request: only group members get those, and this is none
+		}
+		c.mu.Lock()
+		ch, ok := c.waiting[h.Opaque]
+		delete(c.waiting, h.Opaque)
+		c.mu.Unlock()
+		if ok {
+			ch <- answer{cmd: Command{Code: h.Code, Remark: h.Remark, Ext: h.ExtFields, Body: body}}
+		}
+	}
+}
+
+// do sends a request and waits for its answer, as long as ctx allows.
+func (c *conn) do(ctx context.Context, req Command) (Command, error) {
+	ch := make(chan answer, 1)
+	c.mu.Lock()
+	if c.err != nil {
+		err := c.err
+		c.mu.Unlock()
+		return Command{}, err
+	}
+	c.next++
+	opaque := c.next
+	c.waiting[opaque] = ch
+	c.mu.Unlock()
+
+	frame, err := appendFrame(nil, header{
+		Code: req.Code, Language: "GO", Version: protocolVersion, Opaque: opaque, ExtFields: req.Ext,
+	}, req.Body)
+	if err != nil {
+		c.forget(opaque)
+		return Command{}, err
+	}
+	if err := c.send(ctx, frame); err != nil {
+		c.fail(fmt.Errorf("%w: %s: %w", errLost, c.addr, err)) // part of a frame may be out: nothing more can follow
+		a := <-ch
+		return a.cmd, a.err
+	}
+	select {
+	case a := <-ch:
+		return a.cmd, a.err
+	case <-ctx.Done():
+		c.forget(opaque)
+		return Command{}, ctx.Err()
+	}
+}
+
+func (c *conn) send(ctx context.Context, frame []byte) error {
+	c.write.Lock()
+	defer c.write.Unlock()
+	deadline, ok := ctx.Deadline()
+	if !ok {
+		deadline = time.Time{}
+	}
+	if err := c.net.SetWriteDeadline(deadline); err != nil {
+		return err
+	}
+	_, err := c.net.Write(frame)
+	return err
+}
+
+func (c *conn) forget(opaque int32) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.waiting, opaque)
+}

@@ -1,0 +1,86 @@
+package grayrocketmq
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/apache/rocketmq-client-go/v2/consumer"
+	"github.com/apache/rocketmq-client-go/v2/primitive"
+
+	"github.com/graychain/graychain/pkg/graylib"
+)
+
+// Handler is the application's function, as the client's Subscribe takes it.
+type Handler = func(context.Context, ...*primitive.MessageExt) (consumer.ConsumeResult, error)
+
+// subscription is one topic that the application wants.
+type subscription struct {
+	topic   string   // as on the wire, namespace included
+	tags    []string // the application's tag list; nil = all
+	handler Handler
+}
+
+// newSubscription reads the application's selector as the client does.
+func newSubscription(topic string, s consumer.MessageSelector, f Handler) (*subscription, error) {
+	if topic == "" {
+		return nil, fmt.Errorf("%w: topic %q: want a topic's name", ErrInvalidOption, topic)
+	}
+	if f == nil {
+		return nil, fmt.Errorf("%w: topic %q: the handler is nil", ErrInvalidOption, topic)
+	}
+	sub := &subscription{topic: topic, handler: f}
+	switch s.Type {
+	case "", consumer.TAG:
+	default:
+		return nil, fmt.Errorf("%w: topic %q: expression type %s: only tag lists (consumer.TAG) yet", ErrNotSupported, topic, s.Type)
+	}
+	if s.Expression == "" || s.Expression == "*" {
+		return sub, nil
+	}
+	for tag := range strings.SplitSeq(s.Expression, "||") {
+		if tag = strings.TrimSpace(tag); tag != "" && !slices.Contains(sub.tags, tag) {
+			sub.tags = append(sub.tags, tag)
+		}
+	}
+	return sub, nil
+}
+
+// wants tells whether the application's expression matches.
+func (s *subscription) wants(msg *primitive.MessageExt) bool {
+	return s.tags == nil || slices.Contains(s.tags, msg.GetTags())
+}
+
+// selector is what a member subscribes with: the group's constant filter.
+func (s *subscription) selector(k kind, own graylib.Tag, f graylib.Filter) consumer.MessageSelector {
+	if f == graylib.FilterClient {
+		if k == kindBase && s.tags != nil {
+			return consumer.MessageSelector{Type: consumer.TAG, Expression: strings.Join(s.tags, "||")}
+		}
+		return consumer.MessageSelector{Type: consumer.TAG, Expression: "*"}
+	}
+	return consumer.MessageSelector{Type: consumer.SQL92, Expression: s.sql(k, own)}
+}
+
+// sql is the group's filter as an SQL92 expression.
+func (s *subscription) sql(k kind, own graylib.Tag) string {
+	const property = "gray_tag"
+	switch k {
+	case kindTagged:
+		return property + " IS NOT NULL"
+	case kindLane:
+		return property + " = " + sqlString(string(own))
+	}
+	expr := property + " IS NULL"
+	if s.tags != nil {
+		list := make([]string, len(s.tags))
+		for i, t := range s.tags {
+			list[i] = sqlString(t)
+		}
+		expr += " AND TAGS IN (" + strings.Join(list, ", ") + ")"
+	}
+	return expr
+}
+
+func sqlString(s string) string { return "'" + strings.ReplaceAll(s, "'", "''") + "'" }

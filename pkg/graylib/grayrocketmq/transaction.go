@@ -1,0 +1,76 @@
+package grayrocketmq
+
+import (
+	"context"
+
+	rocketmq "github.com/apache/rocketmq-client-go/v2"
+	"github.com/apache/rocketmq-client-go/v2/primitive"
+	"github.com/apache/rocketmq-client-go/v2/producer"
+
+	"github.com/graychain/graychain/pkg/graylib"
+)
+
+// TransactionProducer marks each message and hands it to the client's transaction producer. It has the client's method
+// set. The listener sees the message with its marks, in the local transaction and in checks alike.
+type TransactionProducer struct {
+	client rocketmq.TransactionProducer
+	rt     *graylib.Runtime
+	mark   MarkFunc
+}
+
+var _ rocketmq.TransactionProducer = (*TransactionProducer)(nil)
+
+// NewTransactionProducer takes the place of the client's: the same arguments, and the process-wide runtime.
+func NewTransactionProducer(listener primitive.TransactionListener, opts ...producer.Option) (rocketmq.TransactionProducer, error) {
+	return OpenTransactionProducer(listener, opts)
+}
+
+// OpenTransactionProducer is [NewTransactionProducer] with options of graylib's. An instance with a tag joins the producer
+// group <group>_<tag>: the broker asks any member of a group for a transaction's state, and a lane must not be asked for
+// the baseline's.
+func OpenTransactionProducer(listener primitive.TransactionListener, client []producer.Option, opts ...ProducerOption) (rocketmq.TransactionProducer, error) {
+	o, err := producerOptionsOf(opts)
+	if err != nil {
+		return nil, err
+	}
+	if !active(o.rt) {
+		return rocketmq.NewTransactionProducer(listener, client...)
+	}
+	prepareProcess(o.rt)
+	s, err := readProducer(client)
+	if err != nil {
+		return nil, err
+	}
+	if client, err = completeProducer(o.rt, client); err != nil {
+		return nil, err
+	}
+	if tag := o.rt.Identity().Tag; tag != graylib.Untagged && s.group != "" {
+		client = append(client, producer.WithGroupName(laneGroup(s.group, tag)))
+	}
+	p, err := rocketmq.NewTransactionProducer(listener, client...)
+	if err != nil {
+		return nil, err
+	}
+	return &TransactionProducer{client: p, rt: o.rt, mark: o.mark}, nil
+}
+
+// Start starts the client's producer.
+func (p *TransactionProducer) Start() error { return p.client.Start() }
+
+// Shutdown shuts the client's producer down.
+func (p *TransactionProducer) Shutdown() error { return p.client.Shutdown() }
+
+// SendMessageInTransaction sends a half message, runs the listener's local transaction, and ends the transaction as that
+// says. The message is noted and reported where the state is commit: before, it is not stored for consumers.
+func (p *TransactionProducer) SendMessageInTransaction(ctx context.Context, msg *primitive.Message) (*primitive.TransactionSendResult, error) {
+	stamps, err := stampAll(ctx, p.rt, p.mark, []*primitive.Message{msg})
+	if err != nil {
+		return nil, err
+	}
+	defer unstamp(stamps)
+	result, err := p.client.SendMessageInTransaction(ctx, msg)
+	if err == nil && result != nil && result.State == primitive.CommitMessageState {
+		stored(ctx, p.rt, stamps, result.SendResult)
+	}
+	return result, err
+}
