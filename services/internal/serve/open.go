@@ -1,0 +1,12 @@
+package serve
+
+import (
+	"github.com/graychain/graychain/pkg/graylib"
+	_ "github.com/graychain/graychain/pkg/graylib/graynacos" // the registry and the rules of graylib.Open
+	"github.com/graychain/graychain/services/internal/config"
+)
+
+// Open makes the runtime from the configuration, on Nacos. With Nacos away it opens all the same, on what is known.
+func Open(c config.Config) (*graylib.Runtime, error) {
+	return graylib.Open(c.Identity, c.Gray, nil)
+}
