@@ -1,0 +1,212 @@
+package suite
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"slices"
+
+	"github.com/graychain/graychain/pkg/graylib"
+	"github.com/graychain/graychain/pkg/graylib/graynacos"
+	"github.com/graychain/graychain/pkg/graylib/rules"
+)
+
+// rulesClient is the connection to the config centre.
+type rulesClient struct{ *graynacos.Client }
+
+// Store returns the rules document's store in this suite's Nacos.
+func (s *Suite) Store(ctx context.Context) (rules.Store, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.rules == nil {
+		c, err := graynacos.Dial(ctx, graylib.Config{NacosAddr: s.options.NacosAddr}, slog.New(slog.DiscardHandler),
+			graynacos.WithStateDir(filepath.Join(s.options.State, "client")))
+		if err != nil {
+			return nil, err
+		}
+		s.rules = &rulesClient{c}
+	}
+	return s.rules.Client, nil
+}
+
+// Rules returns the document in force, as Nacos has it now; [graylib.NoRules] where there is none.
+func (s *Suite) Rules(ctx context.Context) (graylib.Rules, error) {
+	store, err := s.Store(ctx)
+	if err != nil {
+		return nil, err
+	}
+	content, _, err := store.Get(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return compile(content)
+}
+
+// compiled are rules that also tell which services have entries.
+type compiled struct {
+	graylib.Rules
+	governed map[string]bool
+}
+
+// Governs tells whether a service has entries, in whatever lane.
+func (c compiled) Governs(service string) bool { return c.governed[service] }
+
+func compile(content []byte) (graylib.Rules, error) {
+	c := compiled{graylib.NoRules, map[string]bool{}}
+	if len(content) == 0 {
+		return c, nil
+	}
+	doc, err := rules.Parse(content)
+	if err != nil {
+		return nil, fmt.Errorf("the rules document in Nacos: %w", err)
+	}
+	for _, l := range doc.Lanes {
+		for _, e := range l.Entries {
+			c.governed[e.Service] = true
+		}
+	}
+	c.Rules, err = rules.Compile(doc)
+	return c, err
+}
+
+// Publish publishes what change makes of the document's text, and returns when every live instance applies it.
+func (s *Suite) Publish(ctx context.Context, change func(current []byte) ([]byte, error)) (rules.Result, error) {
+	store, err := s.Store(ctx)
+	if err != nil {
+		return rules.Result{}, err
+	}
+	result, err := rules.Modify(ctx, store, change)
+	if err != nil {
+		return result, err
+	}
+	for {
+		old := s.revision.Load()
+		if result.Revision <= old || s.revision.CompareAndSwap(old, result.Revision) {
+			break
+		}
+	}
+	return result, s.WaitRouted(ctx)
+}
+
+// SetMode publishes how consumer a handles a lane's messages: ignore (the lane alone) or all (the baseline too).
+func (s *Suite) SetMode(ctx context.Context, tag graylib.Tag, mode graylib.Mode) (rules.Result, error) {
+	return s.Publish(ctx, func(current []byte) ([]byte, error) { return fitMode(current, tag, mode) })
+}
+
+// Demo is what `graychain up` shows: the request that the rules colour for a lane, and what was done to the rules.
+type Demo struct {
+	Name  string   // value of the query parameter name that the lane's entry picks
+	Notes []string // what was done to the document, one line each
+}
+
+// demoName is the value that the first lane's entry picks (DESIGN.md); the demo of a further lane adds its tag.
+const demoName = "xiaoming"
+
+// PublishDemo sees to it that the rules list the lane and fit the mode of a's messages: ignore where the lane has a consumer,
+// else all. A document that exists keeps its lanes and entries.
+func (s *Suite) PublishDemo(ctx context.Context, tag graylib.Tag, services []string) (Demo, error) {
+	mode := graylib.ModeAll
+	if slices.Contains(services, Consumer) {
+		mode = graylib.ModeIgnore
+	}
+	var demo Demo
+	result, err := s.Publish(ctx, func(current []byte) ([]byte, error) {
+		next, d, err := demoDocument(current, tag, mode)
+		demo = d
+		return next, err
+	})
+	if err != nil {
+		return demo, err
+	}
+	if result.Changed {
+		demo.Notes = append(demo.Notes, fmt.Sprintf("published as revision %d", result.Revision))
+	} else {
+		demo.Notes = append(demo.Notes, fmt.Sprintf("the rules fit already, revision %d", result.Revision))
+	}
+	demo.Notes = append(demo.Notes, result.Notes...)
+	return demo, nil
+}
+
+// demoDocument makes the document that PublishDemo publishes.
+func demoDocument(current []byte, tag graylib.Tag, mode graylib.Mode) ([]byte, Demo, error) {
+	demo := Demo{Name: demoName}
+	next := current
+	if len(current) == 0 {
+		next = []byte("# The rules of this suite, as `graychain up` wrote them: edit them by `graychain rules edit`.\n")
+		demo.Notes = append(demo.Notes, "no rules were published yet")
+	}
+	before, err := compile(current)
+	if err != nil {
+		return nil, demo, err
+	}
+	_, listed := before.Lane(tag)
+	if d, taken := before.Colour(Consumer, demoRequest(demoName)); taken && d.Tag != tag {
+		demo.Name = demoName + "-" + string(tag)
+	}
+	if !listed {
+		entry := rules.Entry{Name: demo.Name, Service: Consumer, Path: "/dubbo", When: []rules.Condition{
+			{From: graylib.FromQuery, Key: "name", Op: rules.OpEqual, Value: rules.Value{demo.Name}},
+		}}
+		if next, err = rules.AddLane(next, rules.Lane{Tag: tag, Entries: []rules.Entry{entry}}); err != nil {
+			return nil, demo, err
+		}
+		demo.Notes = append(demo.Notes, fmt.Sprintf("lane %s listed, entry name=%s", tag, demo.Name))
+	} else {
+		demo.Notes = append(demo.Notes, fmt.Sprintf("revision %d is there; its lanes and entries stay", before.Revision()))
+	}
+	fitted, err := fitMode(next, tag, mode)
+	if err != nil {
+		return nil, demo, err
+	}
+	if string(fitted) != string(next) {
+		what := "ignored by the baseline"
+		if mode == graylib.ModeAll {
+			what = "handled by the baseline too (all)"
+		}
+		demo.Notes = append(demo.Notes, fmt.Sprintf("messages of lane %s to consumer %s: %s", tag, Consumer, what))
+	}
+	after, err := compile(fitted)
+	if err != nil {
+		return nil, demo, err
+	}
+	if got := after.Consumption(Consumer, ConsumerGroup, DefaultTopic).Mode(tag); got != mode {
+		demo.Notes = append(demo.Notes, fmt.Sprintf("an entry that is more specific keeps lane %s in mode %s", tag, got))
+	}
+	if d, ok := after.Colour(Consumer, demoRequest(demo.Name)); !ok || d.Tag != tag {
+		demo.Notes = append(demo.Notes, fmt.Sprintf("the document's entries do not give name=%s the tag %s", demo.Name, tag))
+	}
+	return fitted, demo, nil
+}
+
+func demoRequest(name string) graylib.Request {
+	return &Request{Path: "/dubbo", Query: map[string][]string{"name": {name}}}
+}
+
+var errMode = errors.New("mode")
+
+// fitMode changes the mode of one lane for consumer a, and of no other lane.
+func fitMode(content []byte, tag graylib.Tag, mode graylib.Mode) ([]byte, error) {
+	doc, err := rules.Parse(content)
+	if err != nil {
+		return nil, err
+	}
+	entry, found := doc.Consumer(Consumer, "", "")
+	if !found {
+		entry = rules.Consumer{Consumer: Consumer, Baseline: graylib.ModeAll}
+	}
+	lanes := slices.DeleteFunc(slices.Clone(entry.Ignore), func(t graylib.Tag) bool { return t == tag })
+	switch mode {
+	case graylib.ModeIgnore:
+		entry.Baseline, entry.Ignore = graylib.ModeIgnore, append(lanes, tag)
+		slices.Sort(entry.Ignore)
+	case graylib.ModeAll:
+		if entry.Baseline, entry.Ignore = graylib.ModeAll, nil; len(lanes) > 0 {
+			entry.Baseline, entry.Ignore = graylib.ModeIgnore, lanes
+		}
+	default:
+		return nil, fmt.Errorf("%w %q is not supported yet: want %s or %s", errMode, mode, graylib.ModeAll, graylib.ModeIgnore)
+	}
+	return rules.SetConsumer(content, entry)
+}
