@@ -1,0 +1,119 @@
+package rules
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/graychain/graychain/pkg/graylib"
+)
+
+// with makes a document of a revision and lanes.
+func with(revision int64, lanes ...Lane) *Document {
+	return &Document{Revision: revision, Lanes: lanes}
+}
+
+func listed(tag graylib.Tag, at time.Time) Lane { return Lane{Tag: tag, Listed: at} }
+
+func forgotten(tag graylib.Tag, at, until time.Time) Lane {
+	return Lane{Tag: tag, Listed: at, State: graylib.LaneRetired, Until: until}
+}
+
+func TestCheckTransition(t *testing.T) {
+	gray := listed("gray", t0)
+	later := t0.Add(time.Hour)
+	until := t0.Add(time.Minute)
+	tests := []struct {
+		name       string
+		last, next *Document
+		now        time.Time
+		want       string // "" = accepted; else the lines
+		cause      error
+	}{
+		{"the first", nil, with(1, gray), t0, "", nil},
+		{"the first, of any revision", nil, with(12), t0, "", nil},
+		{"the next", with(1, gray), with(2, gray, listed("blue", later)), t0, "", nil},
+		{"much later", with(1, gray), with(20, gray), t0, "", nil},
+		{"no revision", nil, with(0), t0, "revision: is missing: publish with `graychain rules apply`, which sets it", ErrRevision},
+		{"no revision after one", with(3), with(0), t0, "revision: is missing: publish with `graychain rules apply`, which sets it", ErrRevision},
+		{"the same revision", with(3), with(3), t0, "revision: is 3, not higher than the last good document's 3; publish with `graychain rules apply`, which sets it", ErrRevision},
+		{"a lower revision", with(3), with(2), t0, "revision: is 2, not higher than the last good document's 3; publish with `graychain rules apply`, which sets it", ErrRevision},
+		{"not listed", with(1), with(2, Lane{Tag: "gray"}), t0, "lanes[0].listed: is missing in lane gray: publish with `graychain rules apply`, which sets it", ErrNotListed},
+		{"listed no more", with(1, gray), with(2, Lane{Tag: "gray"}), t0, "lanes[0].listed: is missing in lane gray: publish with `graychain rules apply`, which sets it", ErrNotListed},
+		{"another time listed", with(1, gray), with(2, listed("gray", later)), t0, "lanes[0].listed: is 2026-11-22T11:00:00Z, but lane gray was listed at 2026-11-22T10:00:00Z; leave it as it was", ErrLane},
+		{"the same time, elsewhere", with(1, gray), with(2, listed("gray", t0.In(time.FixedZone("CST", 8*3600)))), t0, "", nil},
+		{"dropped", with(1, gray), with(2), later, "lanes: lane gray is missing, which was listed at 2026-11-22T10:00:00Z and hasn't been forgotten; keep it, with state: retired if it shall colour nothing more", ErrLane},
+		{"dropped too early", with(1, forgotten("gray", t0, until)), with(2), until.Add(ForgetDelay - 1), "lanes: lane gray is missing, which is being forgotten and may leave at 2026-11-22T10:01:30Z", ErrLane},
+		{"forgotten", with(1, forgotten("gray", t0, until)), with(2), until.Add(ForgetDelay), "", nil},
+		{"forgotten meanwhile", with(1, gray), with(3), later, "", nil},
+		{"forgotten and listed meanwhile", with(1, gray), with(4, listed("gray", later)), later, "", nil},
+		{"listed anew too soon to have been forgotten", with(1, gray), with(3, listed("gray", later)), later, "lanes[0].listed: is 2026-11-22T11:00:00Z, but lane gray was listed at 2026-11-22T10:00:00Z; leave it as it was", ErrLane},
+		{"listed earlier than before", with(1, gray), with(9, listed("gray", t0.Add(-1))), later, "lanes[0].listed: is 2026-11-22T09:59:59.999999999Z, but lane gray was listed at 2026-11-22T10:00:00Z; leave it as it was", ErrLane},
+		{"left and listed meanwhile", with(1, forgotten("gray", t0, until)), with(3, listed("gray", later)), later, "", nil},
+		{"listed again in time", with(1, forgotten("gray", t0, until)), with(2, gray), until, "", nil},
+		{"all at once", with(3, gray), with(3, Lane{Tag: "blue"}), t0, "revision: is 3, not higher than the last good document's 3; publish with `graychain rules apply`, which sets it\n" +
+			"lanes[0].listed: is missing in lane blue: publish with `graychain rules apply`, which sets it\n" +
+			"lanes: lane gray is missing, which was listed at 2026-11-22T10:00:00Z and hasn't been forgotten; keep it, with state: retired if it shall colour nothing more", ErrLane},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			err := CheckTransition(tt.last, tt.next, tt.now)
+			if !errors.Is(err, tt.cause) {
+				t.Errorf("error %v, want %v", err, tt.cause)
+			}
+			got := ""
+			if err != nil {
+				got = err.Error()
+			}
+			if diff := cmp.Diff(tt.want, got); diff != "" {
+				t.Errorf("error (-want +got):\n%s", diff)
+			}
+		})
+	}
+	t.Run("with its line", func(t *testing.T) {
+		next := mustParse(t, "revision: 1\nlanes:\n- state: active\n  tag: gray\n")
+		err := CheckTransition(with(1), next, t0)
+		want := []string{"line 1: revision: is 1,", "line 3: lanes[0].listed: is missing"}
+		for i, line := range strings.Split(err.Error(), "\n") {
+			if !strings.HasPrefix(line, want[i]) {
+				t.Errorf("line %q, want it to begin with %q", line, want[i])
+			}
+		}
+	})
+}
+
+func TestCheckPublication(t *testing.T) {
+	until := t0.Add(time.Minute)
+	tests := []struct {
+		name       string
+		last, next *Document
+		now        time.Time
+		want       string
+	}{
+		{"nothing special", with(1, listed("gray", t0)), with(2, listed("gray", t0)), t0, ""},
+		{"the first", nil, with(2, listed("gray", t0)), t0, ""},
+		{"listed in the future", nil, with(2, listed("gray", t0)), t0.Add(-2 * time.Minute), "lanes[0].listed: is 2026-11-22T10:00:00Z, in the future; leave it out: publishing sets it"},
+		{"forgetting", with(1, listed("gray", t0)), with(2, forgotten("gray", t0, until)), t0, ""},
+		{"forgetting in the past", with(1, listed("gray", t0)), with(2, forgotten("gray", t0, until)), until, "lanes[0].until: is 2026-11-22T10:01:00Z, in the past: messages stored since then would change hands twice"},
+		{"going on forgetting", with(1, forgotten("gray", t0, until)), with(2, forgotten("gray", t0, until)), until.Add(time.Hour), ""},
+		{"listed again in time", with(1, forgotten("gray", t0, until)), with(2, listed("gray", t0)), until.Add(ForgetDelay - 1), ""},
+		{"listed again too late", with(1, forgotten("gray", t0, until)), with(2, listed("gray", t0)), until.Add(ForgetDelay), "lanes[0].until: lane gray has been forgotten at 2026-11-22T10:01:00Z: it can be listed anew when it has left the document"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			got := ""
+			if err := checkPublication(tt.last, tt.next, tt.now); err != nil {
+				got = err.Error()
+				if !errors.Is(err, ErrLane) {
+					t.Errorf("%v doesn't wrap ErrLane", err)
+				}
+			}
+			if diff := cmp.Diff(tt.want, got); diff != "" {
+				t.Errorf("error (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
