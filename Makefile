@@ -10,6 +10,9 @@ STEPS_FULL := $(filter-out e2e,$(STEPS)) check-full-chain
 # The unit tests are everything but the end-to-end suite; generated code has no tests.
 UNIT := go list ./... | grep -Ev '/(e2e|kitex_gen)(/|$$)'
 
+# Tests share one Nacos and one RocketMQ, which this starts unless they run already (package internal/testenv).
+WITH_SERVERS := go run ./internal/testenv/withservers
+
 # Narrow a run: make test PKG=./pkg/graylib/... RUN=TestTag
 PKG ?=
 RUN ?=
@@ -25,23 +28,23 @@ help: ## list the targets
 
 .PHONY: check
 check: ## all that CI runs; stops at the first failure
-	@scripts/check.sh check $(STEPS)
+	@$(WITH_SERVERS) scripts/check.sh check $(STEPS)
 
 .PHONY: check-full
 check-full: ## check, with the end-to-end figures in full
-	@scripts/check.sh check-full $(STEPS_FULL)
+	@$(WITH_SERVERS) scripts/check.sh check-full $(STEPS_FULL)
 
 .PHONY: check-full-chain
 check-full-chain: ## the part of check-full about the chain: the e2e suite in full
-	@GRAYCHAIN_E2E_FULL=1 scripts/gotest.sh -count=1 -p 1 -timeout 60m $(runflag) $(or $(PKG),./e2e/...)
+	@GRAYCHAIN_E2E_FULL=1 $(WITH_SERVERS) scripts/gotest.sh -count=1 -p 1 -timeout 60m $(runflag) $(or $(PKG),./e2e/...)
 
 .PHONY: test
 test: ## unit tests, with the race detector [PKG=./pkg/... RUN=regexp]
-	@pkgs=$${PKG:-$$($(UNIT))}; scripts/gotest.sh -race -timeout 10m $(runflag) $$pkgs
+	@pkgs=$${PKG:-$$($(UNIT))}; $(WITH_SERVERS) scripts/gotest.sh -race -timeout 10m $(runflag) $$pkgs
 
 .PHONY: e2e
 e2e: ## end-to-end tests on real servers, needs JDK 17 and Maven [RUN=regexp]
-	@scripts/gotest.sh -count=1 -p 1 -timeout 15m $(runflag) $(or $(PKG),./e2e/...)
+	@$(WITH_SERVERS) scripts/gotest.sh -count=1 -p 1 -timeout 15m $(runflag) $(or $(PKG),./e2e/...)
 
 .PHONY: bench
 bench: ## benchmarks [PKG=./pkg/... BENCH=regexp COUNT=n]

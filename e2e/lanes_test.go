@@ -149,19 +149,17 @@ func logLine(t *testing.T, s *suite.Suite, j suite.Judged) {
 func publishEntries(t *testing.T, s *suite.Suite, paths ...string) {
 	t.Helper()
 	_, err := s.Publish(t.Context(), func(current []byte) ([]byte, error) {
-		var entries strings.Builder
-		for _, p := range paths {
-			name := "carry" + strings.ReplaceAll(p, "/", "-")
-			if strings.Contains(string(current), name) {
-				continue
-			}
-			fmt.Fprintf(&entries, "      - {name: %s, service: a, path: %s, when: [{from: query, key: name, op: \"==\", value: carry}]}\n", name, p)
-		}
-		before, after, found := strings.Cut(string(current), "    entries:\n")
+		before, after, found := strings.Cut(string(current), "entries: [")
 		if !found {
 			return nil, fmt.Errorf("no entries in\n%s", current)
 		}
-		return []byte(before + "    entries:\n" + entries.String() + after), nil
+		var entries strings.Builder
+		for _, p := range paths {
+			if name := "carry" + strings.ReplaceAll(p, "/", "-"); !strings.Contains(after, name) {
+				fmt.Fprintf(&entries, "{name: %s, service: a, path: %s, when: [{from: query, key: name, op: \"==\", value: carry}]}, ", name, p)
+			}
+		}
+		return []byte(before + "entries: [" + entries.String() + after), nil
 	})
 	if err != nil {
 		t.Fatal(err)

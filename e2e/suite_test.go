@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/graychain/graychain/internal/proc"
 	"github.com/graychain/graychain/internal/suite"
 	"github.com/graychain/graychain/internal/testenv"
 	"github.com/graychain/graychain/pkg/graylib"
@@ -32,6 +33,7 @@ var shared struct {
 }
 
 func TestMain(m *testing.M) {
+	proc.GuardMain() // the test binary guards the suite's processes too
 	code := m.Run()
 	if s := shared.suite; s != nil {
 		ctx, cancel := context.WithTimeout(context.Background(), 90*time.Second)

@@ -20,6 +20,7 @@ import (
 const (
 	loopPatience = 20 * time.Second // until a loop is closed: a consumer that is new asks its queues within a second
 	stopLimit    = 75 * time.Second
+	orphanLimit  = 2 * time.Second // nobody waits for an orderly end any more: what takes longer is killed
 )
 
 // errParentGone ends a suite whose starter has ended.
@@ -96,7 +97,7 @@ func (u *up) run(ctx context.Context) error {
 	u.suite = s
 	closed, err := u.work(ctx, show)
 	show.close()
-	if end := u.stop(); err == nil {
+	if end := u.stop(ctx); err == nil {
 		err = end
 	}
 	if err != nil {
@@ -119,10 +120,14 @@ func (u *up) interrupted(ctx context.Context, err error) error {
 	return errors.New("interrupted before it was up; nothing is left running")
 }
 
-// stop ends everything; a second signal doesn't shorten it, but kill -9 leaves nothing either.
-func (u *up) stop() error {
+// stop ends everything. A second signal doesn't shorten it, but kill -9 leaves nothing either.
+func (u *up) stop(run context.Context) error {
 	_, _ = fmt.Fprintln(u.err, "ending: services first, then the servers")
-	ctx, cancel := context.WithTimeout(context.Background(), stopLimit)
+	limit := stopLimit
+	if errors.Is(context.Cause(run), errParentGone) {
+		limit = orphanLimit
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
 	return u.suite.Stop(ctx)
 }

@@ -6,6 +6,8 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"hash/crc32"
+	"io"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -16,8 +18,13 @@ import (
 	"github.com/graychain/graychain/internal/proc"
 )
 
-// archiveLimit bounds the run that makes an archive: the server's start, and writing some 100 MB while it ends.
-const archiveLimit = 150 * time.Second
+const (
+	// archiveLimit bounds the run that makes an archive, 10 to 20 s on two cores: where others keep the processor busy, an
+	// archive is not worth the wait.
+	archiveLimit = 60 * time.Second
+	// archivePause is how long after a failure nobody tries again.
+	archivePause = time.Hour
+)
 
 // archivePath is where a product's AppCDS archive for one build of Java lies.
 func (i *installed) archivePath(j *java) string {
@@ -26,8 +33,8 @@ func (i *installed) archivePath(j *java) string {
 }
 
 // archives makes what archives are missing, all at the same time, and returns the JVM arguments that use them, by product.
-// An archive only saves time: where it cannot be made, that is told as an Event, and tried again for other jars or another
-// Java alone.
+// An archive only saves time: where it cannot be made, that is told as an Event, and tried again an hour later at the
+// earliest.
 func (f *fetcher) archives(ctx context.Context, products ...*installed) map[string][]string {
 	var mu sync.Mutex
 	args := map[string][]string{}
@@ -35,7 +42,7 @@ func (f *fetcher) archives(ctx context.Context, products ...*installed) map[stri
 	for _, i := range products {
 		wg.Go(func() {
 			path := i.archivePath(f.java)
-			if _, err := os.Stat(path); err != nil && !f.makeArchive(ctx, i, path) {
+			if checkArchive(path) != nil && !f.makeArchive(ctx, i, path) {
 				return
 			}
 			mu.Lock()
@@ -50,7 +57,11 @@ func (f *fetcher) archives(ctx context.Context, products ...*installed) map[stri
 // makeArchive makes a product's archive and reports whether there is one now.
 func (f *fetcher) makeArchive(ctx context.Context, i *installed, path string) bool {
 	failed := path + ".failed"
-	if _, err := os.Stat(failed); err == nil {
+	lately := func() bool {
+		info, err := os.Stat(failed)
+		return err == nil && time.Since(info.ModTime()) < archivePause
+	}
+	if lately() {
 		return false
 	}
 	l, err := i.lock(ctx, f.cache, f.record)
@@ -58,19 +69,23 @@ func (f *fetcher) makeArchive(ctx context.Context, i *installed, path string) bo
 		return false
 	}
 	defer l.Unlock()
-	if _, err := os.Stat(path); err == nil {
+	if checkArchive(path) == nil {
 		return true // another program was quicker
 	}
+	if lately() {
+		return false
+	}
+	removeAll(filepath.Join(i.dir, "trial-*")) // what a killed trial run left
 	done := f.record.step(i.name, "archive", "one trial run, to start quicker from now on")
-	ctx, cancel := context.WithTimeout(ctx, archiveLimit)
+	limited, cancel := context.WithTimeout(ctx, archiveLimit)
 	defer cancel()
-	err = f.trialRun(ctx, i, path)
+	err = f.trialRun(limited, i, path)
 	if err == nil {
 		done("")
 		return true
 	}
 	f.record.event(Event{Server: i.name, Step: "archive", Problem: fmt.Errorf("no archive of %s: %w", i.title(), err)})
-	if ctx.Err() == nil {
+	if ctx.Err() == nil { // nobody gave the whole start up
 		_ = os.WriteFile(failed, []byte(err.Error()+"\n"), 0o644)
 	}
 	return false
@@ -164,7 +179,55 @@ func (f *fetcher) trialRun(ctx context.Context, i *installed, path string) (err 
 	if info, err := os.Stat(fresh); err != nil || info.Size() == 0 {
 		return fmt.Errorf("the JVM wrote none, but: %s", strings.Join(dump.Tail(3), " "))
 	}
-	return os.Rename(fresh, path)
+	return storeArchive(fresh, path)
+}
+
+// The JVM ignores an archive that does not fit, but one that is cut short or damaged makes it crash. So each has a file
+// beside it with its size and checksum, written last.
+
+func sumPath(archive string) string { return archive + ".sum" }
+
+// sumOf is the content of an archive's sum file.
+func sumOf(archive string) (string, error) {
+	f, err := os.Open(archive)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	h := crc32.New(crc32.MakeTable(crc32.Castagnoli)) // some 10 ms for 100 MB: accidents are meant, not attacks
+	n, err := io.Copy(h, f)
+	if err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("%d bytes, crc32c %08x\n", n, h.Sum32()), nil
+}
+
+// checkArchive tells what is wrong with an archive, a missing one included.
+func checkArchive(path string) error {
+	want, err := os.ReadFile(sumPath(path))
+	if err != nil {
+		return err
+	}
+	got, err := sumOf(path)
+	if err != nil {
+		return err
+	}
+	if got != string(want) {
+		return fmt.Errorf("%s has %q instead of %q", path, got, want)
+	}
+	return nil
+}
+
+// storeArchive moves a fresh archive to its place.
+func storeArchive(fresh, path string) error {
+	sum, err := sumOf(fresh)
+	if err != nil {
+		return err
+	}
+	if err := os.Rename(fresh, path); err != nil {
+		return err
+	}
+	return os.WriteFile(sumPath(path), []byte(sum), 0o644)
 }
 
 // stopNow kills what still runs.

@@ -117,7 +117,7 @@ func (p product) store(cache, from string) (*installed, error) {
 func (p product) lock(ctx context.Context, cache string, r *recorder) (*proc.FileLock, error) {
 	var done func(string)
 	l, err := proc.Lock(ctx, filepath.Join(cache, p.title()+".lock"), fmt.Sprintf("graychain, pid %d", os.Getpid()), func(why error) {
-		done = r.step(p.name, "wait", "another program is fetching it")
+		done = r.step(p.name, "wait", "another program is preparing it")
 	})
 	if done != nil {
 		done("")
@@ -155,12 +155,7 @@ func (f *fetcher) ensure(ctx context.Context, p product) (*installed, error) {
 	if i, err := p.load(f.cache); err == nil {
 		return i, nil // another program was quicker
 	}
-	// What a killed fetch left behind; nobody else can be at work in it while the lock is held.
-	if stale, err := filepath.Glob(filepath.Join(f.cache, "."+p.title()+"-*")); err == nil {
-		for _, dir := range stale {
-			_ = os.RemoveAll(dir)
-		}
-	}
+	removeAll(filepath.Join(f.cache, "."+p.title()+"-*")) // what a killed fetch left; the lock keeps everyone else out
 	tmp, err := os.MkdirTemp(f.cache, "."+p.title()+"-")
 	if err != nil {
 		return nil, err
@@ -265,6 +260,14 @@ func (f *fetcher) finish(ctx context.Context, p *proc.Process, tick func()) erro
 		return errors.Join(err, p.Stop(stop))
 	}
 	return p.Wait(ctx)
+}
+
+// removeAll removes what matches a pattern, as far as it can.
+func removeAll(pattern string) {
+	matches, _ := filepath.Glob(pattern)
+	for _, m := range matches {
+		_ = os.RemoveAll(m)
+	}
 }
 
 // writeJar packs a folder of classes. A jar is a zip file; the JVM needs no manifest in it.

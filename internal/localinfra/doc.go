@@ -20,5 +20,5 @@
 //
 // After the first fetch each server is started once to record the classes that it loads (an AppCDS archive, about 125 MB
 // in the cache for both), which saves about a third of the processor time of every later start. An archive that does not
-// fit the JDK or the jars any more is ignored by the JVM and made again by the next Start.
+// fit the JDK or the jars any more, or is damaged, is not used but made again by the next Start.
 package localinfra

@@ -29,10 +29,7 @@ type Message struct {
 func (m Message) Handled() []graylib.Event { return m.withResult(graylib.ResultSuccess) }
 
 // Skipped returns the ends of deliveries to members that, by their guard or mode, gave the message to no handler.
-func (m Message) Skipped() []graylib.Event { return m.withResult(resultSkipped) }
-
-// resultSkipped is the result of a delivery that no handler saw (graylib.Event).
-const resultSkipped = "skipped"
+func (m Message) Skipped() []graylib.Event { return m.withResult(graylib.ResultSkipped) }
 
 func (m Message) withResult(result string) []graylib.Event {
 	var out []graylib.Event

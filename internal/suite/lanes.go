@@ -76,9 +76,9 @@ func (s *Suite) Add(ctx context.Context, lanes ...Lane) error {
 		}
 	}
 	if failed != nil {
-		stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
+		undo, cancel := undoing(ctx)
 		defer cancel()
-		failed = errors.Join(failed, s.remove(stop, fresh))
+		failed = errors.Join(failed, s.remove(undo, fresh))
 	}
 	s.save()
 	return failed

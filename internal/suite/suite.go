@@ -151,9 +151,9 @@ func Start(ctx context.Context, o Options) (*Suite, error) {
 		client: &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 256}},
 	}
 	if err := s.begin(ctx); err != nil {
-		stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
+		undo, cancel := undoing(ctx)
 		defer cancel()
-		return nil, errors.Join(err, s.Stop(stop))
+		return nil, errors.Join(err, s.Stop(undo))
 	}
 	return s, nil
 }
@@ -358,8 +358,20 @@ func (s *Suite) live() map[graylib.Tag]map[string]bool {
 	return out
 }
 
-// stopTimeout bounds the end of everything: the services' grace, then the servers'.
-const stopTimeout = 75 * time.Second
+// How long the end of what a failed start has begun may take. Where the start was given up, nobody waits for an orderly end.
+const (
+	undoLimit    = 20 * time.Second
+	givenUpLimit = 2 * time.Second
+)
+
+// undoing returns a context for ending what was begun under ctx.
+func undoing(ctx context.Context) (context.Context, context.CancelFunc) {
+	limit := undoLimit
+	if ctx.Err() != nil {
+		limit = givenUpLimit
+	}
+	return context.WithTimeout(context.WithoutCancel(ctx), limit)
+}
 
 // Stop ends everything that the suite started, services first. When ctx is over, the rest is killed.
 func (s *Suite) Stop(ctx context.Context) error {

@@ -62,6 +62,7 @@ func TestTraceIDFrom(t *testing.T) {
 		{"trace id of zeros", "00-" + strings.Repeat("0", 32) + goodTrace[35:], ""},
 		{"parent id of zeros", goodTrace[:36] + strings.Repeat("0", 16) + "-01", ""},
 		{"no hexadecimal", strings.Replace(goodTrace, "0af7", "0xf7", 1), ""},
+		{"no hexadecimal parent", goodTrace[:36] + "x" + goodTrace[37:], ""},
 		{"no hexadecimal version", "0g" + goodTrace[2:], ""},
 		{"no hexadecimal flags", goodTrace[:53] + "0-", ""},
 		{"other separators", strings.ReplaceAll(goodTrace, "-", "_"), ""},

@@ -131,6 +131,11 @@ func TestStrip(t *testing.T) {
 	if n := rt.Status().StrippedHeaders; n != 12 {
 		t.Errorf("%d headers counted, want 12", n)
 	}
+	second := &headerLines{lines("baggage", "a=1", "baggage", "gray-tag=gray")}
+	rt.Strip(second)
+	if diff := cmp.Diff(lines("baggage", "a=1"), second.lines); diff != "" {
+		t.Errorf("our entry in a second baggage header (-want +got):\n%s", diff)
+	}
 	clean := &allValues{headerLines{lines("baggage", "a=1", "baggage", "b=2", "x-user", "u")}}
 	if n := rt.Strip(clean); n != 0 {
 		t.Errorf("%d headers stripped of a clean request", n)
