@@ -65,7 +65,7 @@ func (o *options) call(ctx context.Context, req *protocol.Request, resp *protoco
 	}
 	table, err := o.rt.Table(ctx, service)
 	if err != nil && len(table.Load().Instances()) == 0 {
-		return fmt.Errorf("service %q: %w", service, err)
+		return fmt.Errorf("%w of service %q: %w", graylib.ErrNoInstance, service, err)
 	}
 	defer req.SetHost(service)
 	for {

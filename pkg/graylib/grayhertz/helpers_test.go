@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"testing"
@@ -27,7 +28,18 @@ func init() {
 	hlog.SetSystemLogger(hlog.DefaultLogger())
 }
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// TestMain looks for goroutines that we left behind. Those that Hertz keeps are named.
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m,
+		goleak.IgnoreAnyFunction("github.com/cloudwego/netpoll.(*defaultPoll).Wait"),                         // the poller
+		goleak.IgnoreAnyFunction("github.com/bytedance/gopkg/util/gopool.(*worker).run.func1"),               // its connections
+		goleak.IgnoreAnyFunction("github.com/cloudwego/hertz/pkg/app/client.(*Client).cleaner"),              // every 10 s
+		goleak.IgnoreAnyFunction("github.com/cloudwego/hertz/pkg/protocol/http1.(*HostClient).connsCleaner"), // the same
+		goleak.IgnoreAnyFunction("github.com/cloudwego/hertz/pkg/protocol.UpdateServerDate.func1"),           // the clock
+		goleak.IgnoreAnyFunction("net/http.(*persistConn).readLoop"),                                         // http.DefaultTransport's
+		goleak.IgnoreAnyFunction("net/http.(*persistConn).writeLoop"),
+	)
+}
 
 // mesh is one registry with whatever a test puts on it.
 type mesh struct {
@@ -44,7 +56,8 @@ func (m *mesh) runtime(service string, tag graylib.Tag, opts ...graylib.Option) 
 	m.t.Helper()
 	id := graylib.Identity{Service: service, Tag: tag, Instance: service + "-" + tag.String()}
 	rt, err := graylib.New(id, append([]graylib.Option{
-		graylib.WithRegistry(m.registry.As(id)), graylib.WithRules(m.rules)}, opts...)...)
+		graylib.WithRegistry(m.registry.As(id)), graylib.WithRules(m.rules),
+		graylib.WithLogger(slog.New(slog.DiscardHandler))}, opts...)...)
 	if err != nil {
 		m.t.Fatal(err)
 	}

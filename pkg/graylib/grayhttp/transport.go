@@ -68,7 +68,7 @@ func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	if err != nil && len(table.Load().Instances()) == 0 {
 		body.finish()
 		closeBody(out)
-		return nil, fmt.Errorf("service %q: %w", service, err)
+		return nil, fmt.Errorf("%w of service %q: %w", graylib.ErrNoInstance, service, err)
 	}
 	if out.Host == "" {
 		out.Host = service

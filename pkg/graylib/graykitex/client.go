@@ -3,6 +3,7 @@ package graykitex
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/cloudwego/kitex/client"
 	"github.com/cloudwego/kitex/pkg/proxy"
@@ -20,7 +21,7 @@ import (
 // Kitex has it. A transport that would lose the tag makes NewClient fail with a line that says what to set.
 //
 // Connections of streams are pooled one stream each (ttstream.WithClientLongConnPool): Kitex's default pool hangs for
-// ever on an address that once refused a connection.
+// ever on an address that once refused a connection. Connecting may take a second where client.WithConnectTimeout doesn't say.
 func NewClientSuite(opts ...Option) client.Suite { return clientSuite{apply(opts)} }
 
 // ClientOption is [NewClientSuite] as a single option.
@@ -62,6 +63,11 @@ func (s clientSuite) Options() []client.Option {
 	}}}
 }
 
+// connectTimeout is how long connecting may take where nothing is set (client.WithConnectTimeout). Kitex's own 50 ms are over
+// on a busy machine before a live instance has answered, and a call would leave its lane for it. One second is what
+// Kitex's streams and Hertz have.
+const connectTimeout = time.Second
+
 // clientSide is what the suite keeps for one client.
 type clientSide struct {
 	*options
@@ -78,6 +84,12 @@ func (c *clientSide) finish(co *client.Options, _ *utils.Slice) {
 	if err := checkTransport(co.Configs.TransportProtocol()); err != nil {
 		co.Proxy = refusal{err}
 		return
+	}
+	if co.Locks.Bits&rpcinfo.BitConnectTimeout == 0 {
+		if err := rpcinfo.AsMutableRPCConfig(co.Configs).SetConnectTimeout(connectTimeout); err != nil {
+			co.Proxy = refusal{err}
+			return
+		}
 	}
 	c.endpoint = c.endpointOf(co.Svr.ServiceName)
 	if c.rt.Registry() == nil || co.Targets != "" || co.Proxy != nil {

@@ -50,7 +50,7 @@ func (c *clientSide) depart(next endpoint.Endpoint) endpoint.Endpoint {
 		if c.discovers && !addressed(ri) {
 			table, err := c.rt.Table(ctx, c.endpoint)
 			if err != nil && len(table.Load().Instances()) == 0 {
-				return kerrors.ErrServiceDiscovery.WithCause(fmt.Errorf("service %q: %w", c.endpoint, err))
+				return kerrors.ErrServiceDiscovery.WithCause(fmt.Errorf("%w of service %q: %w", graylib.ErrNoInstance, c.endpoint, err))
 			}
 			d.table = table
 		}

@@ -249,14 +249,17 @@ func TestServicesWithoutGraylibHandTheTagOn(t *testing.T) {
 		t.Fatal(err)
 	}
 	svr := server.NewServer(server.WithListener(ln), server.WithExitWaitTime(10*time.Millisecond), server.WithExitSignal(func() <-chan error { return nil }))
-	kind := "invoke"
-	if err := svr.RegisterService(serviceInfo, &serviceHandler{func(ctx context.Context, p string) (string, error) { return toC.call(ctx, kind, p) }}); err != nil {
+	var onward atomic.Value // how plain calls c
+	if err := svr.RegisterService(serviceInfo, &serviceHandler{func(ctx context.Context, p string) (string, error) {
+		return toC.call(ctx, onward.Load().(string), p)
+	}}); err != nil {
 		t.Fatal(err)
 	}
 	go func() { _ = svr.Run() }()
 	t.Cleanup(func() { _ = svr.Stop() })
 	toPlain := m.client(m.runtime("a", ""), "plain", client.WithHostPorts(ln.Addr().String()))
-	for _, kind = range kinds {
+	for _, kind := range kinds {
+		onward.Store(kind)
 		if got := call(graylib.WithTag(context.Background(), "gray"), t, toPlain, kind); got.Service != "c" || got.Request != "gray" {
 			t.Errorf("%s: %+v", kind, got)
 		}
@@ -286,206 +289,4 @@ func TestHostPortsAreTaken(t *testing.T) {
 	}
 }
 
-func TestTransportsThatLoseTheTagAreRefused(t *testing.T) {
-	m := newMesh(t)
-	m.serve(m.runtime("b", ""), nil)
-	suite := client.WithSuite(graykitex.NewClientSuite(graykitex.WithRuntime(m.runtime("a", ""))))
-	tp := client.WithTransportProtocol
-	for name, tc := range map[string]struct {
-		opts    []client.Option
-		refused bool
-	}{
-		"default":               {[]client.Option{suite}, false},
-		"framed":                {[]client.Option{tp(transport.Framed), suite}, false}, // becomes TTHeader framed
-		"TTHeader":              {[]client.Option{tp(transport.TTHeader), suite}, false},
-		"streaming alone":       {[]client.Option{tp(transport.TTHeaderStreaming), suite}, false}, // gets TTHeader beside it
-		"pure payload before":   {[]client.Option{tp(transport.PurePayload), suite}, false},
-		"pure payload after":    {[]client.Option{suite, tp(transport.PurePayload)}, true},
-		"framed alone after":    {[]client.Option{suite, tp(transport.PurePayload), tp(transport.Framed)}, true},
-		"streaming alone after": {[]client.Option{suite, tp(transport.PurePayload), tp(transport.TTHeaderStreaming)}, true},
-		"HTTP":                  {[]client.Option{suite, tp(transport.HTTP)}, true},
-	} {
-		c, err := newServiceClient("b", tc.opts...)
-		if !tc.refused {
-			if err != nil {
-				t.Errorf("%s: %v", name, err)
-			} else if got := call(graylib.WithTag(context.Background(), "gray"), t, c, "invoke"); got.Request != "gray" {
-				t.Errorf("%s: %+v", name, got)
-			}
-			continue
-		}
-		if !errors.Is(err, graykitex.ErrTransport) || !strings.Contains(err.Error(), "transport.TTHeaderFramed") {
-			t.Errorf("%s: %v", name, err)
-		}
-	}
-}
-
-func TestAppliedTwice(t *testing.T) {
-	m := newMesh(t)
-	b, a := m.runtime("b", ""), m.runtime("a", "")
-	m.serve(b, nil, graykitex.ServerOption(graykitex.WithRuntime(b), graykitex.WithSettle(100*time.Millisecond)))
-	c := m.client(a, "b", graykitex.ClientOption(graykitex.WithRuntime(a)))
-	for _, kind := range kinds {
-		ctx, arrival := a.Arrive(context.Background(), graylib.ProtocolHTTP, graylib.HTTPKeys, graylib.MapCarrier{graylib.HTTPKeys.Tag: "gray"})
-		if got := call(ctx, t, c, kind); got.Request != "gray" {
-			t.Errorf("%s: %+v", kind, got)
-		}
-		if hops, _ := arrival.Chain(); len(hops) != 2 {
-			t.Errorf("%s: %d hops of two services: %+v", kind, len(hops), hops)
-		}
-	}
-	if n := len(m.registry.Instances("b.rpc")); n != 1 {
-		t.Errorf("registered %d times", n)
-	}
-}
-
-func TestKillSwitch(t *testing.T) {
-	m := newMesh(t)
-	off := m.runtime("a", "", graylib.WithConfig(graylib.Config{Enabled: false}))
-	if n := len(graykitex.NewServerSuite(graykitex.WithRuntime(off)).Options()); n != 0 {
-		t.Errorf("%d server options", n)
-	}
-	if n := len(graykitex.NewClientSuite(graykitex.WithRuntime(off)).Options()); n != 0 {
-		t.Errorf("%d client options", n)
-	}
-}
-
-func TestBrokenDefaultIsAClearError(t *testing.T) {
-	graylib.SetDefault(nil)
-	t.Cleanup(func() { graylib.SetDefault(nil) })
-	t.Setenv(graylib.EnvService, "a")
-	t.Setenv(graylib.EnvTag, "Gray!")
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for name, opt := range map[string]server.Option{
-		"listener": server.WithListener(ln),
-		"address":  server.WithServiceAddr(&net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)}),
-	} {
-		svr := server.NewServer(opt, graykitex.ServerOption())
-		if err := svr.RegisterService(serviceInfo, &serviceHandler{}); err != nil {
-			t.Fatal(err)
-		}
-		if err := svr.Run(); !errors.Is(err, graylib.ErrMalformedTag) || !strings.Contains(err.Error(), "GRAY_TAG") {
-			t.Errorf("Run with %s: %v", name, err)
-		}
-	}
-	if _, err := newServiceClient("b", graykitex.ClientOption()); !errors.Is(err, graylib.ErrMalformedTag) {
-		t.Errorf("NewClient: %v", err)
-	}
-}
-
-func TestRegistration(t *testing.T) {
-	m := newMesh(t)
-	m.registry.SetDown(true)
-	rt := m.runtime("b", "gray")
-	run := func(opts ...graykitex.Option) server.Server {
-		svr := server.NewServer(server.WithServiceAddr(&net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)}),
-			server.WithExitSignal(func() <-chan error { return nil }),
-			graykitex.ServerOption(append(opts, graykitex.WithRuntime(rt), graykitex.WithSettle(0))...))
-		if err := svr.RegisterService(serviceInfo, &serviceHandler{}); err != nil {
-			t.Fatal(err)
-		}
-		go func() { _ = svr.Run() }()
-		return svr
-	}
-	svr := run(graykitex.WithAdvertise("10.0.0.5"), graykitex.WithService("orders"), graykitex.WithWeight(2))
-	eventually(t, "the status says why it isn't ready", func() bool {
-		s := rt.Status()
-		return len(s.NotReady) == 1 && strings.Contains(s.NotReady[0], "orders.rpc: registry is down")
-	})
-	m.registry.SetDown(false)
-	began := time.Now()
-	eventually(t, "it is registered", func() bool { return len(m.registry.Instances("orders.rpc")) == 1 })
-	in := m.registry.Instances("orders.rpc")[0]
-	if host, port, err := net.SplitHostPort(in.Addr); host != "10.0.0.5" || port == "0" || err != nil || in.Tag != "gray" || in.Weight != 2 {
-		t.Errorf("registered %+v", in)
-	}
-	if rt.Identity().Addr != in.Addr {
-		t.Errorf("hops show %q, registered is %q", rt.Identity().Addr, in.Addr)
-	}
-	t.Logf("registered %v after the registry's return", time.Since(began))
-	if err := svr.Stop(); err != nil {
-		t.Error(err)
-	}
-	if left := m.registry.Instances("orders.rpc"); len(left) != 0 {
-		t.Errorf("left: %v", left)
-	}
-	silent := run(graykitex.WithEndpoint("exact"), graykitex.WithoutRegistration())
-	exact := run(graykitex.WithEndpoint("exact"))
-	eventually(t, "one is registered under its exact name", func() bool { return len(m.registry.Instances("exact")) == 1 })
-	_ = exact.Stop()
-	_ = silent.Stop()
-}
-
-// TestStoppingOneServerLeavesTheOthersConnectionsAlone repeats what broke calls to another live server of the same
-// process before: the listener's file descriptor was closed twice.
-func TestStoppingOneServerLeavesTheOthersConnectionsAlone(t *testing.T) {
-	m := newMesh(t)
-	m.serve(m.runtime("b", ""), nil)
-	c := m.client(m.runtime("a", ""), "b")
-	for i := range 5 {
-		_, stop := m.serve(m.runtime("other", ""), nil)
-		ctx, cancel := context.WithCancel(context.Background())
-		opener := make(chan struct{})
-		go func() { // descriptors are opened all the while
-			defer close(opener)
-			for ctx.Err() == nil {
-				if ln, err := net.Listen("tcp", "127.0.0.1:0"); err == nil {
-					if _, err := net.DialTimeout("tcp", ln.Addr().String(), time.Second); err != nil {
-						t.Errorf("stop %d: %v", i, err)
-					}
-					if err := ln.Close(); err != nil {
-						t.Errorf("stop %d: closing a stranger's listener: %v", i, err)
-					}
-				}
-				for _, kind := range kinds {
-					if _, err := c.call(ctx, kind, "x"); err != nil && ctx.Err() == nil {
-						t.Errorf("stop %d: %s: %v", i, kind, err)
-					}
-				}
-			}
-		}()
-		stop()
-		cancel()
-		<-opener
-	}
-}
-
-// TestGracefulStopUnderLoad restarts one of two instances again and again while a caller that hears of it 50 ms late calls on.
-func TestGracefulStopUnderLoad(t *testing.T) {
-	m := newMesh(t)
-	m.registry.SetDelay(50 * time.Millisecond)
-	m.serve(m.runtime("b", ""), nil)
-	c := m.client(m.runtime("a", ""), "b")
-	if _, err := c.call(context.Background(), "invoke", "x"); err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	var sent, failed atomic.Int64
-	var wg sync.WaitGroup
-	for _, kind := range kinds {
-		wg.Go(func() {
-			for tick := time.NewTicker(20 * time.Millisecond); ctx.Err() == nil; <-tick.C { // 4 x 50 = 200 calls a second
-				if _, err := c.call(context.Background(), kind, "x"); err != nil {
-					failed.Add(1)
-					t.Logf("%s: %v", kind, err)
-				}
-				sent.Add(1)
-			}
-		})
-	}
-	for range 3 {
-		_, stop := m.serve(m.runtime("b", ""), nil)
-		n := sent.Load()
-		eventually(t, "50 calls are sent", func() bool { return sent.Load() > n+50 })
-		stop()
-	}
-	cancel()
-	wg.Wait()
-	if failed.Load() > 0 {
-		t.Errorf("%d of %d calls failed", failed.Load(), sent.Load())
-	}
-	t.Logf("%d calls over 3 stops, %d failed", sent.Load(), failed.Load())
-}
+// syncBuffer is a buffer for a logger.

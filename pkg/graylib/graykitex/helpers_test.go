@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"log/slog"
 	"net"
 	"testing"
 	"time"
@@ -24,7 +25,17 @@ func init() { klog.SetOutput(io.Discard) }
 
 var kinds = []string{"invoke", "bidi", "client", "server"}
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// TestMain looks for goroutines that we left behind. Those that Kitex keeps are named.
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m,
+		goleak.IgnoreAnyFunction("github.com/cloudwego/netpoll.(*defaultPoll).Wait"),           // the poller
+		goleak.IgnoreAnyFunction("github.com/bytedance/gopkg/util/gopool.(*worker).run.func1"), // its connections
+		goleak.IgnoreAnyFunction("github.com/cloudwego/kitex/pkg/utils.(*SharedTicker).Tick"),  // looks at a resolver every 5 s
+		goleak.IgnoreAnyFunction("github.com/cloudwego/kitex/pkg/loadbalance/lbcache.(*BalancerFactory).watcher"),
+		goleak.IgnoreAnyFunction("github.com/cloudwego/kitex/client.(*timeoutPool).createWorker.func1"), // of calls with a deadline
+		goleak.IgnoreAnyFunction("github.com/cloudwego/kitex/client.(*timeoutPool).createTicker.func1"),
+	)
+}
 
 // mesh is one registry with whatever a test puts on it.
 type mesh struct {
@@ -41,7 +52,8 @@ func (m *mesh) runtime(service string, tag graylib.Tag, opts ...graylib.Option) 
 	m.t.Helper()
 	id := graylib.Identity{Service: service, Tag: tag, Instance: service + "-" + tag.String()}
 	rt, err := graylib.New(id, append([]graylib.Option{
-		graylib.WithRegistry(m.registry.As(id)), graylib.WithRules(m.rules)}, opts...)...)
+		graylib.WithRegistry(m.registry.As(id)), graylib.WithRules(m.rules),
+		graylib.WithLogger(slog.New(slog.DiscardHandler))}, opts...)...)
 	if err != nil {
 		m.t.Fatal(err)
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/cloudwego/kitex/pkg/rpcinfo"
 	"github.com/cloudwego/kitex/pkg/serviceinfo"
 	"github.com/cloudwego/kitex/pkg/streaming"
+	"github.com/cloudwego/kitex/transport"
 
 	"github.com/graychain/graychain/pkg/graylib"
 )
@@ -29,6 +30,7 @@ func (r *registrar) serve(next endpoint.Endpoint) endpoint.Endpoint {
 		if a, ok := ctx.Value(arrivalKey{}).(*arrival); ok && a.ri == ri {
 			return next(ctx, req, resp) // the suite was applied twice
 		}
+		r.checkTransport(ri)
 		r.serving.Add(1)
 		defer r.serving.Add(-1)
 		carrier := arrivedCarrier{ctx}
@@ -74,4 +76,22 @@ func hostOf(addr net.Addr) string {
 		return ""
 	}
 	return host
+}
+
+// checkTransport says once that calls arrive on which no tag can be. They may come from outside the mesh, where there is none; from
+// within, their callers have the wrong transport. A server can't refuse to start for it: Kitex serves all transports at one port.
+func (r *registrar) checkTransport(ri rpcinfo.RPCInfo) {
+	tp := ri.Config().TransportProtocol()
+	if tp&(transport.TTHeader|transport.GRPC|transport.TTHeaderStreaming) != 0 {
+		return
+	}
+	r.logTransport.Do(func() {
+		caller := ""
+		if from := ri.From(); from != nil && from.Address() != nil {
+			caller = from.Address().String()
+		}
+		r.o.rt.Logger().Warn("a call came over a transport that can't carry a tag, and counts as untagged; "+
+			"callers of the mesh want client.WithTransportProtocol(transport.TTHeaderFramed); further ones are not logged",
+			"transport", tp.String(), "caller", caller)
+	})
 }

@@ -18,6 +18,8 @@ type registrar struct {
 	server  *server.Options
 	serving atomic.Int64 // calls and streams whose handlers run
 
+	logTransport sync.Once
+
 	mu        sync.Mutex
 	announced *graylib.Announcement
 	stopped   bool

@@ -160,6 +160,15 @@ func TestApply(t *testing.T) {
 	}
 }
 
+func TestApplyNamesLinesOfTheFile(t *testing.T) {
+	const content = "# mine\nlanes:\n- {tag: blue}\n- tag: gray\n  listed: 1999-12-31T11:00:00Z\n"
+	_, err := Apply(t.Context(), storeWith(publishedGray), []byte(content))
+	const want = "line 5: lanes[1].listed: is 1999-12-31T11:00:00Z, but lane gray was listed at 1999-12-31T10:00:00Z; leave it as it was"
+	if err == nil || err.Error() != want {
+		t.Errorf("error %v, want %s", err, want)
+	}
+}
+
 // TestApplyRaces lets someone else publish between the reading and the compare-and-set.
 func TestApplyRaces(t *testing.T) {
 	other := func(n int, s *fakeStore) {

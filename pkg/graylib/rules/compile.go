@@ -132,13 +132,13 @@ func Compile(doc *Document) (*Rules, error) {
 		}
 		for _, e := range l.Entries {
 			d := graylib.Decision{Tag: l.Tag, Entry: e.Name, Propagate: lane.Propagate}
-			setOf(r.callees, e.Service).add(d, e.Path, e.Match == MatchAny, e.When)
+			setOf(r.callees, e.Service).add(d, e.Path, e.Match, e.When)
 		}
 	}
 	for _, m := range doc.Marks {
 		if r.lanes[r.byTag[m.Tag]].State == graylib.LaneActive {
 			d := graylib.Decision{Tag: m.Tag, Propagate: true}
-			setOf(r.marks, markKey{m.Producer, m.Topic}).add(d, "", false, m.When)
+			setOf(r.marks, markKey{m.Producer, m.Topic}).add(d, "", MatchAll, m.When)
 		}
 	}
 	for _, c := range doc.Messages {
@@ -197,8 +197,8 @@ func (c consumption) specificity() int {
 var defaultConsumption = graylib.Consumption{Baseline: DefaultMode, Default: DefaultMode, Filter: graylib.FilterServer}
 
 // add compiles a rule and appends it.
-func (s *ruleSet) add(d graylib.Decision, on string, any bool, when []Condition) {
-	r := rule{from: len(s.conditions), path: -1, any: any, decision: d}
+func (s *ruleSet) add(d graylib.Decision, on string, match Match, when []Condition) {
+	r := rule{from: len(s.conditions), path: -1, any: match == MatchAny, decision: d}
 	if on != "" {
 		text, prefix := strings.CutSuffix(on, "*")
 		s.paths, r.path = intern(s.paths, path{text, prefix})

@@ -8,3 +8,5 @@
 // author's comments and layout, because they edit the text and never write it anew. [Explain] tells why a request is
 // coloured as it is.
 package rules
+
+//go:generate go run github.com/graychain/graychain/internal/schemagen -root ../../..

@@ -115,7 +115,7 @@ func edited(content []byte, want *Document, change func(t *textEditor) error) ([
 	out := t.bytes()
 	got, err := Parse(out)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %v", ErrLayout, err)
+		return nil, fmt.Errorf("%w: %w", ErrLayout, err)
 	}
 	if !same(got, want) {
 		return nil, fmt.Errorf("%w: change it by hand", ErrLayout)

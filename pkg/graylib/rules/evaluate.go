@@ -60,6 +60,10 @@ type evaluation struct {
 	onPath [slots]verdict // of the rule set's first paths
 	body   any
 	parsed bool
+
+	addr      netip.Addr
+	addrText  string // what it was read of
+	addrKnown bool
 }
 
 // cached is the first value of a source, once it was asked for.
@@ -159,7 +163,7 @@ func (c *condition) match(ev *evaluation) bool {
 		if !ok {
 			return i == 0 && c.negative
 		}
-		if c.holds(v) {
+		if c.holds(v, ev) {
 			return true
 		}
 	}
@@ -175,7 +179,7 @@ func (c *condition) matchBody(ev *evaluation) bool {
 		if i == maxValues {
 			break
 		}
-		if c.holds(v) {
+		if c.holds(v, ev) {
 			return true
 		}
 	}
@@ -183,7 +187,7 @@ func (c *condition) matchBody(ev *evaluation) bool {
 }
 
 // holds tells whether the condition holds for one value.
-func (c *condition) holds(v string) bool {
+func (c *condition) holds(v string, ev *evaluation) bool {
 	switch c.test {
 	case testExists:
 		return true
@@ -197,7 +201,7 @@ func (c *condition) holds(v string) bool {
 		_, in := c.set[v]
 		return in == (c.test == testInSet)
 	case testInNets, testNotInNets:
-		return c.inNets(v) == (c.test == testInNets)
+		return c.inNets(ev.address(v)) == (c.test == testInNets)
 	case testPrefix:
 		return strings.HasPrefix(v, c.text)
 	case testRegex:
@@ -215,13 +219,20 @@ func (c *condition) holds(v string) bool {
 	}
 }
 
-// inNets tells whether v is an address in one of the condition's networks.
-func (c *condition) inNets(v string) bool {
-	a, err := netip.ParseAddr(v)
-	if err != nil {
-		return false
+// address returns the client's address, the zero one where v is none; most often all conditions ask for the same.
+func (ev *evaluation) address(v string) netip.Addr {
+	if !ev.addrKnown || ev.addrText != v {
+		a, err := netip.ParseAddr(v)
+		if err == nil {
+			a = a.Unmap().WithZone("")
+		}
+		ev.addr, ev.addrText, ev.addrKnown = a, v, true
 	}
-	a = a.Unmap().WithZone("")
+	return ev.addr
+}
+
+// inNets tells whether a is an address in one of the condition's networks.
+func (c *condition) inNets(a netip.Addr) bool {
 	for _, n := range c.nets {
 		if n.Contains(a) {
 			return true

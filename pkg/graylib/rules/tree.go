@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
@@ -31,12 +33,19 @@ func tree(content []byte) (root ast.Node, err error) {
 	if len(content) > MaxSize {
 		return nil, invalid([]Problem{{Message: fmt.Sprintf("%d bytes, at most %d are read", len(content), MaxSize)}})
 	}
+	if !utf8.Valid(content) {
+		at := 0
+		for r, size := utf8.DecodeRune(content); r != utf8.RuneError || size != 1; r, size = utf8.DecodeRune(content[at:]) {
+			at += size
+		}
+		return nil, invalid([]Problem{{Line: 1 + bytes.Count(content[:at], []byte("\n")), Message: fmt.Sprintf("is not UTF-8: byte %#02x", content[at])}})
+	}
 	// The parser counts the line ends of Windows twice and takes a byte order mark for a key.
 	text := strings.ReplaceAll(string(bytes.TrimPrefix(content, byteOrderMark)), "\r\n", "\n")
 	// A text on which the parser breaks must not take the service with it.
 	defer func() {
 		if p := recover(); p != nil {
-			root, err = nil, invalid([]Problem{{Message: fmt.Sprintf("not YAML that can be read: %v", p)}})
+			root, err = nil, invalid([]Problem{{Message: "not YAML that can be read: " + clip(fmt.Sprint(p))}})
 		}
 	}()
 	tokens := lexer.Tokenize(text)
@@ -118,14 +127,28 @@ func bounded(tokens token.Tokens) (Problem, bool) {
 func syntaxProblem(err error) Problem {
 	var syntax *yaml.SyntaxError
 	if errors.As(err, &syntax) {
-		p := Problem{Message: "not YAML: " + syntax.Message}
+		p := Problem{Message: "not YAML: " + clip(syntax.Message)}
 		if syntax.Token != nil && syntax.Token.Position != nil {
 			p.Line = syntax.Token.Position.Line
 		}
 		return p
 	}
-	first, _, _ := strings.Cut(err.Error(), "\n")
-	return Problem{Message: "not YAML: " + first}
+	return Problem{Message: "not YAML: " + clip(err.Error())}
+}
+
+// clip makes one line of bounded length of what the parser says: it quotes the text.
+func clip(s string) string {
+	const limit = 160
+	s = strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return ' '
+		}
+		return r
+	}, s)
+	if runes := []rune(s); len(runes) > limit {
+		return string(runes[:limit]) + "…"
+	}
+	return s
 }
 
 // line returns a node's line, 0 where it has none.
