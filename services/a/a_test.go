@@ -17,12 +17,13 @@ import (
 
 // start runs A without its consumer, and returns its handler, which a consumer would call.
 func start(t *testing.T, mesh *servetest.Mesh, env map[string]string) (*servetest.Service, *handler) {
-	var h *handler
-	a := mesh.Start(service, env, func(app *serve.App) (err error) {
-		h, err = wire(app)
+	wired := make(chan *handler, 1)
+	a := mesh.Start(service, env, func(app *serve.App) error {
+		h, err := wire(app)
+		wired <- h
 		return err
 	})
-	return a, h
+	return a, <-wired
 }
 
 func TestChain(t *testing.T) {

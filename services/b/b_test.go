@@ -4,6 +4,8 @@ import (
 	"context"
 	"net/http"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -111,4 +113,52 @@ func TestNobodyBehind(t *testing.T) {
 	if b.Stop() != 0 {
 		t.Error("the stop failed")
 	}
+}
+
+// TestStopLosesNothing stops B under load, while another instance is there to go on.
+func TestStopLosesNothing(t *testing.T) {
+	mesh := servetest.New(t)
+	mesh.StandIn("c", graylib.Untagged)
+	other := mesh.StandIn("b", graylib.Untagged)
+	b := mesh.Start(service, map[string]string{"SETTLE": "0.1"}, wire)
+	caller := mesh.Caller()
+
+	ctx, stop := context.WithCancel(t.Context())
+	var calls sync.WaitGroup
+	var done atomic.Int64
+	for i := range 8 {
+		calls.Go(func() {
+			for ctx.Err() == nil {
+				arrived := caller.Arrived(t.Context(), graylib.Untagged)
+				var err error
+				switch i % 3 {
+				case 0:
+					_, err = caller.B.Invoke(arrived, &chain.Request{})
+				case 1:
+					var stream next.Client
+					if stream, err = caller.B.Relay(arrived); err == nil {
+						err = next.Ask(arrived, stream, "1")
+					}
+				default:
+					err = caller.HTTP.Get(arrived, "b", "/b")
+				}
+				if err != nil {
+					t.Errorf("call %d of kind %d: %v", done.Load(), i%3, err)
+				}
+				done.Add(1)
+			}
+		})
+	}
+	servetest.Eventually(t, "100 calls", func() bool { return done.Load() > 100 })
+	if code := b.Stop(); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+	before, at := other.Calls.Load(), done.Load()
+	servetest.Eventually(t, "100 more calls", func() bool { return done.Load() > at+100 })
+	stop()
+	calls.Wait()
+	if other.Calls.Load() == before {
+		t.Error("the other instance got nothing after the stop")
+	}
+	t.Logf("%d calls", done.Load())
 }

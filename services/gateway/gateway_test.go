@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -243,11 +242,9 @@ func TestBodies(t *testing.T) {
 	}
 }
 
-// TestStreams shows that an answer goes out while the service is still writing it.
-func TestStreams(t *testing.T) {
-	mesh := servetest.New(t)
-	more := make(chan struct{})
-	mesh.StandIn("c", graylib.Untagged, func(h *server.Hertz) {
+// slow answers /slow with a line at once and another one when more is closed.
+func slow(more <-chan struct{}) func(*server.Hertz) {
+	return func(h *server.Hertz) {
 		h.GET("/slow", func(_ context.Context, c *app.RequestContext) {
 			r, w := io.Pipe()
 			go func() {
@@ -258,7 +255,14 @@ func TestStreams(t *testing.T) {
 			}()
 			c.SetBodyStream(r, -1)
 		})
-	})
+	}
+}
+
+// TestStreams shows that an answer goes out while the service is still writing it, and that a stop waits for it.
+func TestStreams(t *testing.T) {
+	mesh := servetest.New(t)
+	more := make(chan struct{})
+	mesh.StandIn("c", graylib.Untagged, slow(more))
 	gateway := mesh.Start(service, nil, wire)
 	resp, err := http.Get(gateway.URL + "/C/slow")
 	if err != nil {
@@ -277,8 +281,17 @@ func TestStreams(t *testing.T) {
 		close(more)
 		t.Fatal("the first line didn't come before the second was written")
 	}
+	stopped := make(chan int, 1)
+	go func() { stopped <- gateway.Stop() }()
+	servetest.Eventually(t, "the gateway has left the registry", func() bool { return len(mesh.Registry.Instances("gateway")) == 0 })
 	close(more)
-	if rest, err := io.ReadAll(lines); err != nil && !errors.Is(err, io.EOF) || string(rest) != "second\n" {
+	if rest, err := io.ReadAll(lines); err != nil || string(rest) != "second\n" {
 		t.Errorf("rest %q, %v", rest, err)
+	}
+	if code := <-stopped; code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+	if out := gateway.Output(); strings.Contains(out, "did not stop cleanly") {
+		t.Errorf("the stop was not clean:\n%s", out)
 	}
 }

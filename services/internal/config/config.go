@@ -321,9 +321,25 @@ func (p *problems) gray(service string, v values, c Config) (graylib.Identity, g
 	if id.Addr == "" && c.HTTPPort != 0 && c.Advertise != "" {
 		id.Addr = c.HTTPAddr()
 	}
+	p.hostPorts(v, graylib.EnvNamesrvAddr, strings.Split(v[graylib.EnvNamesrvAddr], ";"), "want host:port[;host:port...]")
+	p.hostPorts(v, graylib.EnvAddr, []string{v[graylib.EnvAddr]}, "want host:port")
 	g, err := graylib.ConfigFrom(v.get)
 	if err != nil {
 		p.add(err)
 	}
 	return id, g
+}
+
+// hostPorts checks the addresses of one setting.
+func (p *problems) hostPorts(v values, name string, list []string, want string) {
+	if v[name] == "" {
+		return
+	}
+	for _, addr := range list {
+		host, port, err := net.SplitHostPort(strings.TrimSpace(addr))
+		if n, numErr := strconv.Atoi(port); err != nil || host == "" || numErr != nil || n < 1 || n > math.MaxUint16 {
+			p.add(invalid(name, v[name], want))
+			return
+		}
+	}
 }

@@ -15,10 +15,9 @@ import (
 	"github.com/cloudwego/netpoll"
 )
 
-// Frameworks makes l the default of slog and the logger of Hertz, Kitex and netpoll; all of these are process-wide. The
-// Nacos and RocketMQ clients get slog's default from their adapters.
+// Frameworks makes l the logger of Hertz, Kitex and netpoll. These are process-wide and must be set before anything of
+// them runs: none of them guards its logger. The Nacos and RocketMQ clients get slog's default from their adapters.
 func Frameworks(l *slog.Logger) {
-	slog.SetDefault(l)
 	h := hertzLogger{bridge{l.With("logger", "hertz")}}
 	hlog.SetLogger(h)
 	hlog.SetSystemLogger(h)

@@ -11,11 +11,11 @@ import (
 	"github.com/graychain/graychain/kitex_gen/chain"
 )
 
-// Client and Server are the two ends of the stream that B and C offer.
-type (
-	Client = streaming.BidiStreamingClient[chain.Request, chain.Response]
-	Server = streaming.BidiStreamingServer[chain.Request, chain.Response]
-)
+// Client is the caller's end of the stream that B and C offer.
+type Client = streaming.BidiStreamingClient[chain.Request, chain.Response]
+
+// Server is the callee's end.
+type Server = streaming.BidiStreamingServer[chain.Request, chain.Response]
 
 // ErrAnswer is wrapped where a stream answered something else than was asked.
 var ErrAnswer = errors.New("wrong answer on the stream")

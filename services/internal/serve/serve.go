@@ -24,7 +24,8 @@ func Main(service config.Service, wire func(*App) error) {
 	ctx, stop := untilSignal()
 	defer stop()
 	os.Exit(Process{
-		Service: service, Args: os.Args[1:], Getenv: os.Getenv, Out: os.Stdout, Err: os.Stderr, Open: Open, Wire: wire,
+		Service: service, Args: os.Args[1:], Getenv: os.Getenv, Out: os.Stdout, Err: os.Stderr, Open: Open,
+		Frameworks: logs.Frameworks, Wire: wire,
 	}.Run(ctx))
 }
 
@@ -36,7 +37,9 @@ type Process struct {
 	Out     io.Writer // logs, and the help
 	Err     io.Writer // why it didn't start
 	Open    func(config.Config) (*graylib.Runtime, error)
-	Wire    func(*App) error
+	// Frameworks sets the logger of the frameworks, which is process-wide; nil = theirs stay.
+	Frameworks func(*slog.Logger)
+	Wire       func(*App) error
 }
 
 // Run runs the service until ctx ends, and returns the exit code, see [Main].
@@ -50,7 +53,10 @@ func (p Process) Run(ctx context.Context) int {
 		return 2
 	}
 	log := logs.New(p.Out, c.LogJSON, c.LogLevel, c.Identity)
-	logs.Frameworks(log)
+	slog.SetDefault(log)
+	if p.Frameworks != nil {
+		p.Frameworks(log)
+	}
 	rt, err := p.Open(c)
 	if err != nil {
 		_, _ = fmt.Fprintln(p.Err, err)
@@ -58,7 +64,6 @@ func (p Process) Run(ctx context.Context) int {
 	}
 	graylib.SetDefault(rt)
 	if err := serve(ctx, c, rt, log, p.Wire); err != nil {
-		log.Error("service ended with an error", "error", err)
 		_, _ = fmt.Fprintln(p.Err, err)
 		return 1
 	}

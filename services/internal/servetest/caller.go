@@ -2,27 +2,33 @@ package servetest
 
 import (
 	"context"
+	"log/slog"
 
+	"github.com/cloudwego/hertz/pkg/app/client"
 	kitexclient "github.com/cloudwego/kitex/client"
 
 	"github.com/graychain/graychain/kitex_gen/chain/b"
 	"github.com/graychain/graychain/kitex_gen/chain/c"
 	"github.com/graychain/graychain/pkg/graylib"
+	"github.com/graychain/graychain/pkg/graylib/grayhertz"
 	"github.com/graychain/graychain/pkg/graylib/graykitex"
+	"github.com/graychain/graychain/services/internal/next"
 )
 
-// Caller calls b and c over Kitex, as service a would.
+// Caller calls b and c, as service a would.
 type Caller struct {
-	B  b.Client
-	C  c.Client
-	rt *graylib.Runtime
+	B    b.Client
+	C    c.Client
+	HTTP next.HTTP
+	rt   *graylib.Runtime
 }
 
 // Caller returns a caller of the mesh's services.
 func (m *Mesh) Caller() *Caller {
 	m.t.Helper()
 	id := graylib.Identity{Service: "a", Addr: "127.0.0.1:1"}
-	rt, err := graylib.New(id, graylib.WithRegistry(m.Registry.As(id)), graylib.WithRules(graylib.StaticRules(m.Rules)))
+	rt, err := graylib.New(id, graylib.WithRegistry(m.Registry.As(id)), graylib.WithRules(graylib.StaticRules(m.Rules)),
+		graylib.WithLogger(slog.New(slog.DiscardHandler)))
 	if err != nil {
 		m.t.Fatal(err)
 	}
@@ -35,6 +41,12 @@ func (m *Mesh) Caller() *Caller {
 	if caller.C, err = c.NewClient("c", suite); err != nil {
 		m.t.Fatal(err)
 	}
+	plain, err := client.NewClient()
+	over, err := grayhertz.WrapClient(plain, err, grayhertz.WithRuntime(rt))
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	caller.HTTP = next.HTTP{Client: over, Timeout: limit}
 	return caller
 }
 

@@ -7,6 +7,7 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"strconv"
@@ -19,6 +20,7 @@ import (
 	"github.com/graychain/graychain/pkg/graylib/graylibtest"
 	"github.com/graychain/graychain/services/internal/answer"
 	"github.com/graychain/graychain/services/internal/config"
+	"github.com/graychain/graychain/services/internal/logs"
 	"github.com/graychain/graychain/services/internal/serve"
 )
 
@@ -32,8 +34,12 @@ type Mesh struct {
 	t        testing.TB
 }
 
+// quiet silences the frameworks, once and before anything of them runs: they don't guard their loggers.
+var quiet = sync.OnceFunc(func() { logs.Frameworks(slog.New(slog.DiscardHandler)) })
+
 // New returns an empty mesh whose rules list no lane.
 func New(t testing.TB) *Mesh {
+	quiet()
 	return &Mesh{Registry: graylibtest.NewRegistry(), Rules: graylib.NoRules, t: t}
 }
 

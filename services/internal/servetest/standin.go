@@ -2,6 +2,7 @@ package servetest
 
 import (
 	"context"
+	"log/slog"
 	"net"
 	"sync/atomic"
 	"time"
@@ -40,7 +41,8 @@ func (m *Mesh) StandIn(service string, tag graylib.Tag, handlers ...func(*server
 	web, rpc := m.listen(), m.listen()
 	s := &StandIn{Addr: web.Addr().String(), last: service == "c"}
 	id := graylib.Identity{Service: service, Tag: tag, Addr: s.Addr}
-	rt, err := graylib.New(id, graylib.WithRegistry(m.Registry.As(id)), graylib.WithRules(graylib.StaticRules(m.Rules)))
+	rt, err := graylib.New(id, graylib.WithRegistry(m.Registry.As(id)), graylib.WithRules(graylib.StaticRules(m.Rules)),
+		graylib.WithLogger(slog.New(slog.DiscardHandler)))
 	if err != nil {
 		m.t.Fatal(err)
 	}
