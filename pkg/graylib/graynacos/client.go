@@ -21,7 +21,6 @@ type Client struct {
 	cluster *cluster
 	opts    options
 	client  configClient
-	remove  func()
 	close   sync.Once
 }
 
@@ -43,14 +42,11 @@ func Dial(ctx context.Context, c graylib.Config, log *slog.Logger, opts ...Optio
 		return nil, err
 	}
 	useLogger(log)
-	dir, remove := newDir(o.state)
-	cl.dir = dir
 	client, err := cl.newConfig()
 	if err != nil {
-		remove()
 		return nil, err
 	}
-	return &Client{cluster: cl, opts: o, client: client, remove: remove}, nil
+	return &Client{cluster: cl, opts: o, client: client}, nil
 }
 
 func (c *Client) param() vo.ConfigParam {
@@ -96,7 +92,7 @@ func (c *Client) Publish(ctx context.Context, content []byte, casMD5 string) err
 		case err != nil:
 			return err
 		case !ok:
-			return errors.New("the server refused")
+			return errNotAllowed
 		}
 		return nil
 	})
@@ -107,7 +103,7 @@ func (c *Client) Delete(ctx context.Context) error {
 	return c.once(ctx, func() error {
 		ok, err := c.client.DeleteConfig(c.param())
 		if err == nil && !ok {
-			err = errors.New("the server refused")
+			err = errNotAllowed
 		}
 		return err
 	})
@@ -115,10 +111,7 @@ func (c *Client) Delete(ctx context.Context) error {
 
 // Close ends the connection.
 func (c *Client) Close() error {
-	c.close.Do(func() {
-		closeClient(c.client.CloseClient)
-		c.remove()
-	})
+	c.close.Do(func() { closeConfig(c.client) })
 	return nil
 }
 

@@ -149,11 +149,15 @@ func (f *fakeNaming) push(service string, hosts ...model.Instance) {
 }
 
 // answer is what a subscription's request does.
-func (f *fakeNaming) answer(service string) ([]model.Instance, error) {
+func (f *fakeNaming) answer(service string) (model.Service, error) {
 	f.mu.Lock()
 	if err := f.do("subscribe " + service); err != nil {
 		f.mu.Unlock()
-		return nil, err
+		return model.Service{}, err
+	}
+	if f.refuse {
+		f.mu.Unlock()
+		return model.Service{}, nil
 	}
 	hosts, news := f.hosts[service], !f.cached[service]
 	f.cached[service] = true
@@ -164,7 +168,7 @@ func (f *fakeNaming) answer(service string) ([]model.Instance, error) {
 			fn(hosts, nil)
 		}
 	}
-	return hosts, nil
+	return model.Service{Name: service, Hosts: hosts}, nil
 }
 
 func (f *fakeNaming) Subscribe(p *vo.SubscribeParam) error {
@@ -183,7 +187,7 @@ func (f *fakeNaming) Unsubscribe(p *vo.SubscribeParam) error {
 	return f.do("unsubscribe " + p.ServiceName)
 }
 
-func (f *fakeNaming) SelectAllInstances(p vo.SelectAllInstancesParam) ([]model.Instance, error) {
+func (f *fakeNaming) GetService(p vo.GetServiceParam) (model.Service, error) {
 	return f.answer(p.ServiceName)
 }
 
@@ -246,10 +250,10 @@ func newLog() (*slog.Logger, *logBuffer) {
 
 func newFakeRules(f *fakeConfig, d disk) (*Rules, *logBuffer) {
 	log, buf := newLog()
-	return newRules(fakeCluster(), log, newOptions(nil), d, func() (configClient, error) { return f, nil }, func() {}), buf
+	return newRules(fakeCluster(), log, newOptions(nil), d, func() (configClient, error) { return f, nil }), buf
 }
 
 func newFakeRegistry(f *fakeNaming, id graylib.Identity, opts ...Option) (*Registry, *logBuffer) {
 	log, buf := newLog()
-	return newRegistry(fakeCluster(), id, log, newOptions(opts), func() (namingClient, error) { return f, nil }, func() {}), buf
+	return newRegistry(fakeCluster(), id, log, newOptions(opts), func() (namingClient, error) { return f, nil }), buf
 }

@@ -4,14 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -84,19 +82,37 @@ type live struct {
 	rules    *Rules
 }
 
-func openLive(t *testing.T, addr string, id graylib.Identity, opts ...Option) live {
+// lives are the connections of one test. They end together: all reading before the first connection, see closeConfig.
+type lives struct {
+	addr string
+	all  []live
+}
+
+func newLives(t *testing.T, addr string) *lives {
+	ls := &lives{addr: addr}
+	t.Cleanup(func() {
+		for _, l := range ls.all {
+			l.rules.stop()
+		}
+		for _, l := range ls.all {
+			if err := errors.Join(l.registry.Close(), l.rules.Close()); err != nil {
+				t.Logf("close: %v", err)
+			}
+		}
+	})
+	return ls
+}
+
+func (ls *lives) open(t *testing.T, id graylib.Identity, opts ...Option) live {
 	t.Helper()
 	all := append([]Option{WithStateDir(t.TempDir()), WithRulesDocument(graylib.RulesDataID, unique("GROUP"))}, opts...)
-	registry, source, err := Open(id, graylib.Config{NacosAddr: addr}, slog.New(slog.DiscardHandler), all...)
+	registry, source, err := Open(id, graylib.Config{NacosAddr: ls.addr}, slog.New(slog.DiscardHandler), all...)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		if err := errors.Join(registry.Close(), source.Close()); err != nil {
-			t.Logf("close: %v", err)
-		}
-	})
-	return live{registry.(*Registry), source.(*Rules)}
+	l := live{registry.(*Registry), source.(*Rules)}
+	ls.all = append(ls.all, l)
+	return l
 }
 
 func within(t *testing.T, d time.Duration) context.Context {
@@ -107,14 +123,15 @@ func within(t *testing.T, d time.Duration) context.Context {
 
 func TestLiveRegistry(t *testing.T) {
 	addr := testenv.Nacos(t)
+	ls := newLives(t, addr)
 	service := unique("b")
-	caller := openLive(t, addr, graylib.Identity{Service: "a", Instance: "a-1"})
+	caller := ls.open(t, graylib.Identity{Service: "a", Instance: "a-1"})
 	table, err := caller.registry.Table(within(t, 10*time.Second), service)
 	if err != nil || len(inTable(table)) != 0 {
 		t.Fatalf("a service that nobody offers: instances %v, error %v; want none, and no error", inTable(table), err)
 	}
-	base := openLive(t, addr, graylib.Identity{Service: "b", Instance: "b-1"})
-	gray := openLive(t, addr, graylib.Identity{Service: "b", Instance: "b-2", Tag: "gray"})
+	base := ls.open(t, graylib.Identity{Service: "b", Instance: "b-1"})
+	gray := ls.open(t, graylib.Identity{Service: "b", Instance: "b-2", Tag: "gray"})
 	baseReg := graylib.Registration{Service: service, Addr: "127.0.0.1:31001"}
 	grayReg := graylib.Registration{Service: service, Addr: "127.0.0.1:31002", Weight: 2}
 	if err := errors.Join(base.registry.Register(within(t, 10*time.Second), baseReg),
@@ -156,7 +173,7 @@ func TestLiveRules(t *testing.T) {
 	if content, md5, err := client.Get(ctx); content != nil || md5 != "" || err != nil {
 		t.Fatalf("no document: got %q, %q, %v", content, md5, err)
 	}
-	s := openLive(t, addr, graylib.Identity{Service: "a"}, group).rules
+	s := newLives(t, addr).open(t, graylib.Identity{Service: "a"}, group).rules
 	wantStatus(t, s, 0, originNone)
 
 	first := []byte(doc(1, "gray"))
@@ -230,7 +247,7 @@ func TestLiveConnectionLoss(t *testing.T) {
 		return
 	}
 	t.Run("away at the start", func(t *testing.T) { testAwayAtTheStart(t, addr) })
-	t.Run("reconnect", func(t *testing.T) { testReconnect(t, addr) })
+	t.Run("reconnect", func(t *testing.T) { testLostConnections(t, addr) })
 }
 
 func testAwayAtTheStart(t *testing.T, addr string) {
@@ -247,7 +264,7 @@ func testAwayAtTheStart(t *testing.T, addr string) {
 	}
 	st := &states{}
 	began := time.Now()
-	l := openLive(t, addr, graylib.Identity{Service: "c", Instance: "c-1"}, group, p.option(), WithOnState(st.set))
+	l := newLives(t, addr).open(t, graylib.Identity{Service: "c", Instance: "c-1"}, group, p.option(), WithOnState(st.set))
 	t.Logf("opened after %v with Nacos away", time.Since(began))
 	reg := graylib.Registration{Service: service, Addr: "127.0.0.1:31003"}
 	if err := l.registry.Register(within(t, 10*time.Second), reg); !errors.Is(err, ErrUnreachable) {
@@ -277,7 +294,8 @@ func testAwayAtTheStart(t *testing.T, addr string) {
 	t.Logf("registered, found and ruled %v after Nacos's return", time.Since(began))
 }
 
-func testReconnect(t *testing.T, addr string) {
+func testLostConnections(t *testing.T, addr string) {
+	ls := newLives(t, addr)
 	service := unique("d")
 	provider, caller := newProxy(t, addr), newProxy(t, addr)
 	provider.up(t)
@@ -289,12 +307,12 @@ func testReconnect(t *testing.T, addr string) {
 	defer endpoint.Close()
 	alive, dead := endpoint.Addr().String(), "127.0.0.1:1" // nothing listens on port 1
 	for i, at := range []string{alive, dead} {
-		l := openLive(t, addr, graylib.Identity{Service: "d", Instance: fmt.Sprint("d-", i)}, provider.option())
+		l := ls.open(t, graylib.Identity{Service: "d", Instance: fmt.Sprint("d-", i)}, provider.option())
 		if err := l.registry.Register(within(t, 10*time.Second), graylib.Registration{Service: service, Addr: at}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	l := openLive(t, addr, graylib.Identity{Service: "a", Instance: "a-1"}, caller.option())
+	l := ls.open(t, graylib.Identity{Service: "a", Instance: "a-1"}, caller.option())
 	table, err := l.registry.Table(within(t, 10*time.Second), service)
 	if err != nil {
 		t.Fatal(err)
@@ -372,83 +390,4 @@ func TestHangingServer(t *testing.T) {
 			t.Error(err)
 		}
 	})
-}
-
-// proxy stands between a client and the server's gRPC port. It is down at first.
-type proxy struct {
-	offset int // from the server's HTTP port
-	listen string
-	target string
-
-	mu    sync.Mutex
-	l     net.Listener
-	conns map[net.Conn]struct{}
-}
-
-func newProxy(t *testing.T, addr string) *proxy {
-	t.Helper()
-	servers, err := parseServers(addr, 1000)
-	if err != nil {
-		t.Fatal(err)
-	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	p := &proxy{
-		offset: l.Addr().(*net.TCPAddr).Port - int(servers[0].Port), listen: l.Addr().String(),
-		target: grpcAddr(servers[0]), conns: make(map[net.Conn]struct{}),
-	}
-	l.Close()
-	t.Cleanup(p.down)
-	return p
-}
-
-func (p *proxy) option() Option { return WithGRPCPortOffset(p.offset) }
-
-func (p *proxy) up(t *testing.T) {
-	t.Helper()
-	l, err := net.Listen("tcp", p.listen)
-	if err != nil {
-		t.Fatal(err)
-	}
-	p.mu.Lock()
-	p.l = l
-	p.mu.Unlock()
-	go func() {
-		for {
-			in, err := l.Accept()
-			if err != nil {
-				return
-			}
-			out, err := net.Dial("tcp", p.target)
-			if err != nil {
-				in.Close()
-				continue
-			}
-			p.mu.Lock()
-			p.conns[in], p.conns[out] = struct{}{}, struct{}{}
-			p.mu.Unlock()
-			copyAndClose := func(dst, src net.Conn) {
-				_, _ = io.Copy(dst, src)
-				dst.Close()
-				src.Close()
-			}
-			go copyAndClose(out, in)
-			go copyAndClose(in, out)
-		}
-	}()
-}
-
-func (p *proxy) down() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.l != nil {
-		p.l.Close()
-		p.l = nil
-	}
-	for c := range p.conns {
-		c.Close()
-	}
-	clear(p.conns)
 }

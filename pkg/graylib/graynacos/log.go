@@ -9,6 +9,7 @@ import (
 	"time"
 
 	sdklog "github.com/nacos-group/nacos-sdk-go/v2/common/logger"
+	"github.com/nacos-group/nacos-sdk-go/v2/util"
 )
 
 // repeatAfter is how long an error of the client isn't logged again: with the server away it repeats each one many times
@@ -28,12 +29,19 @@ type sdkLogger struct {
 
 	watchMu  sync.Mutex
 	watchers map[*Registry]struct{}
+
+	underLock sync.Map // connection name -> func(): see underLock
 }
 
 // sdk is the process-wide logger of the client, which has one for all its instances.
 var sdk = &sdkLogger{last: make(map[string]time.Time), watchers: make(map[*Registry]struct{})}
 
-var installLogger = sync.OnceFunc(func() { sdklog.SetLogger(sdk) })
+// installLogger also lets the client look up this host's address, which it otherwise does without a lock when its first
+// connections are made.
+var installLogger = sync.OnceFunc(func() {
+	sdklog.SetLogger(sdk)
+	_ = util.LocalIP()
+})
 
 // useLogger sends the client's lines to log from now on.
 func useLogger(log *slog.Logger) {
@@ -84,6 +92,19 @@ func (l *sdkLogger) noticeReconnect(format string, args []any) {
 	}
 }
 
+// unknownFormat is what the client logs of a connection that it doesn't know, with its name, under the lock of its map
+// (rpc_client.go, CreateClient).
+const unknownFormat = "init rpc client for name "
+
+func (l *sdkLogger) noticeLock(format string, args []any) {
+	if format != unknownFormat || len(args) == 0 {
+		return
+	}
+	if fn, ok := l.underLock.Load(args[0]); ok {
+		fn.(func())()
+	}
+}
+
 // repeated tells whether an error of this kind was logged a short while ago.
 func (l *sdkLogger) repeated(kind string) bool {
 	l.mu.Lock()
@@ -99,7 +120,16 @@ func (l *sdkLogger) repeated(kind string) bool {
 	return false
 }
 
+// quiet is in lines that the client logs as errors and that are none: it can't write its caches, for which it has no folder,
+// and it sees a connection end that it closes itself.
+var quiet = []string{noFolder, "the client connection is closing"}
+
 func (l *sdkLogger) fail(kind, line string) {
+	for _, part := range quiet {
+		if strings.Contains(line, part) {
+			return
+		}
+	}
 	if l.repeated(kind) {
 		l.logger().Debug(line)
 		return
@@ -121,6 +151,7 @@ func (l *sdkLogger) Debug(...any) {}
 
 // Infof implements the client's Logger.
 func (l *sdkLogger) Infof(format string, args ...any) {
+	l.noticeLock(format, args)
 	l.noticeReconnect(format, args)
 	l.logger().Debug(fmt.Sprintf(format, args...))
 }

@@ -17,6 +17,7 @@ func TestSDKLogger(t *testing.T) {
 		l.Errorf("request %d failed: %v", i, errors.New("away"))
 	}
 	l.Error("no ", "format")
+	l.Errorf("failed to write cache %s", noFolder+"/config")
 	got := buf.String()
 	if strings.Contains(got, "secret") || strings.Contains(got, "fine") {
 		t.Errorf("shown above the debug level:\n%s", got)

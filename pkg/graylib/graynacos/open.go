@@ -3,7 +3,6 @@ package graynacos
 import (
 	"fmt"
 	"log/slog"
-	"sync/atomic"
 	"time"
 
 	"github.com/graychain/graychain/pkg/graylib"
@@ -40,17 +39,8 @@ func Open(id graylib.Identity, c graylib.Config, log *slog.Logger, opts ...Optio
 			" to a folder that can be written", "error", err)
 	}
 	useLogger(log)
-	dir, remove := newDir(state)
-	cl.dir = dir
-	var users atomic.Int32
-	users.Store(2)
-	cleanup := func() {
-		if users.Add(-1) == 0 {
-			remove()
-		}
-	}
-	source := newRules(cl, log, o, d, cl.newConfig, cleanup)
-	registry := newRegistry(cl, id, log, o, cl.newNaming, cleanup)
+	source := newRules(cl, log, o, d, cl.newConfig)
+	registry := newRegistry(cl, id, log, o, cl.newNaming)
 	t := time.NewTimer(o.startWait)
 	defer t.Stop()
 	select {

@@ -50,7 +50,8 @@ func WithTimeout(d time.Duration) Option { return func(o *options) { o.timeout =
 // 2 s.
 func WithStartWait(d time.Duration) Option { return func(o *options) { o.startWait = d } }
 
-// WithStateDir sets the folder for the last good rules document and the client's caches, in place of the configuration's.
+// WithStateDir sets the folder for the last good rules document, in place of the configuration's. The default of both is
+// graychain in the user's cache folder ([os.UserCacheDir]).
 func WithStateDir(dir string) Option { return func(o *options) { o.state = dir } }
 
 // WithGroup sets the registry group of all services. The default is DEFAULT_GROUP.

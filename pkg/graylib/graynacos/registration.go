@@ -38,7 +38,7 @@ type registration struct {
 
 // Register implements [graylib.Registry]: it returns nil once the registry has acknowledged. A weight of 0 counts as 1.
 //
-// Where Nacos can't be reached the error wraps [ErrUnreachable] or ctx's; it goes on trying in the background all the
+// Where Nacos doesn't take it yet the error wraps [ErrUnreachable], [ErrRefused] or ctx's; it goes on trying in the background all the
 // same, until [Registry.Deregister], and tells the state to [Registry.OnState]. Calling it again with the same
 // registration waits for the next attempt. A registration that is wrong, or whose service this process has registered at
 // another address (Nacos's client keeps one instance of each service), gives an error that wraps
@@ -210,10 +210,10 @@ func (r *Registry) register(ctx context.Context, g *registration) error {
 	param.Metadata = maps.Clone(param.Metadata)
 	ok, err := naming.RegisterInstance(param)
 	if err == nil && !ok {
-		err = errors.New("the server refused the registration")
+		err = errNotAllowed
 	}
 	if err != nil {
-		return r.cluster.unreachable(err)
+		return r.cluster.failed(err)
 	}
 	return nil
 }
@@ -265,7 +265,7 @@ func (r *Registry) deregister(ctx context.Context, g *registration) error {
 			ServiceName: g.param.ServiceName, GroupName: g.param.GroupName, Ip: g.param.Ip, Port: g.param.Port, Ephemeral: true,
 		})
 		if err == nil && !ok {
-			err = errors.New("the server refused")
+			err = errNotAllowed
 		}
 		if err == nil {
 			r.log.Info("deregistered", "service", g.param.ServiceName, "addr", g.addr, "took", time.Since(began).Round(time.Millisecond))
@@ -275,7 +275,7 @@ func (r *Registry) deregister(ctx context.Context, g *registration) error {
 			return nil // no attempt was answered, and Nacos is still away: there is nothing to acknowledge
 		}
 		if b.wait(ctx) != nil {
-			return fmt.Errorf("deregister %s at %s: %w", g.param.ServiceName, g.addr, r.cluster.unreachable(err))
+			return fmt.Errorf("deregister %s at %s: %w", g.param.ServiceName, g.addr, r.cluster.failed(err))
 		}
 	}
 }

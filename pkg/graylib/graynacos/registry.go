@@ -24,7 +24,6 @@ type Registry struct {
 	id      graylib.Identity
 	log     *slog.Logger
 	client  *lazy[namingClient]
-	cleanup func()
 
 	ctx    context.Context
 	cancel context.CancelCauseFunc
@@ -42,9 +41,9 @@ type Registry struct {
 
 var _ graylib.Registry = (*Registry)(nil)
 
-func newRegistry(c *cluster, id graylib.Identity, log *slog.Logger, o options, client func() (namingClient, error), cleanup func()) *Registry {
+func newRegistry(c *cluster, id graylib.Identity, log *slog.Logger, o options, client func() (namingClient, error)) *Registry {
 	r := &Registry{
-		cluster: c, opts: o, id: id, log: log, client: start(client), cleanup: cleanup,
+		cluster: c, opts: o, id: id, log: log, client: start(client),
 		subs: make(map[string]*subscription), regs: make(map[string]*registration),
 		onState: o.onState, states: make(map[string]string),
 	}
@@ -57,7 +56,7 @@ func newRegistry(c *cluster, id graylib.Identity, log *slog.Logger, o options, c
 func (r *Registry) naming(ctx context.Context) (namingClient, error) { return r.client.get(ctx) }
 
 // Table implements [graylib.Registry]. The first call waits for the first attempt to subscribe, as long as ctx allows; an
-// error wraps [ErrUnreachable] or ctx's. Later calls return at once.
+// error wraps [ErrUnreachable], [ErrRefused] or ctx's. Later calls return at once.
 func (r *Registry) Table(ctx context.Context, service string) (*graylib.Table, error) {
 	if service == "" {
 		return graylib.NewTable(service), errors.New("graynacos: a table needs the service's name")
@@ -158,9 +157,8 @@ func (r *Registry) Close() error {
 	end := func() {
 		r.work.Wait()
 		if naming, err := r.client.get(context.Background()); err == nil {
-			closeClient(naming.CloseClient)
+			closeNaming(naming)
 		}
-		r.cleanup()
 	}
 	ended := make(chan struct{})
 	go func() { defer close(ended); end() }()

@@ -121,7 +121,7 @@ func TestTableWaitsNoLongerThanItsContext(t *testing.T) {
 		hang := make(chan struct{})
 		f := newFakeNaming()
 		r := newRegistry(fakeCluster(), graylib.Identity{Service: "a"}, log, newOptions(nil),
-			func() (namingClient, error) { <-hang; return f, nil }, func() {})
+			func() (namingClient, error) { <-hang; return f, nil })
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		table, err := r.Table(ctx, "b")
@@ -155,6 +155,11 @@ func TestTableSurvivesAListFromAPush(t *testing.T) {
 }
 
 func TestReconnect(t *testing.T) {
+	t.Run("away", func(t *testing.T) { testReconnect(t, func(f *fakeNaming, on bool) { f.away = on }) })
+	t.Run("refusing", func(t *testing.T) { testReconnect(t, func(f *fakeNaming, on bool) { f.refuse = on }) })
+}
+
+func testReconnect(t *testing.T, starting func(f *fakeNaming, on bool)) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFakeNaming()
 		f.hosts["b"] = []model.Instance{host("10.0.0.1", "")}
@@ -170,13 +175,17 @@ func TestReconnect(t *testing.T) {
 		registers, subscribes := f.calls("register a"), f.calls("subscribe b")
 		f.mu.Lock()
 		clear(f.registered)
-		f.away = true // the server is still starting: what the client repeats is refused
+		starting(f, true) // the server is still starting: what the client repeats is refused
 		f.mu.Unlock()
 		reconnect()
 		sdk.Infof("%s success to connect a server %+v, connectionId=%s", "config-0-5f1e", "{nacos 8848 9848}", "2")
 		time.Sleep(5 * time.Second)
+		synctest.Wait()
+		if diff := cmp.Diff([]string{"10.0.0.1:80"}, inTable(table)); diff != "" {
+			t.Errorf("broke G8 fail-static: while the server starts (-want +got):\n%s", diff)
+		}
 		f.mu.Lock()
-		f.away = false
+		starting(f, false)
 		f.hosts["b"] = []model.Instance{host("10.0.0.1", ""), host("10.0.0.2", "gray")}
 		f.mu.Unlock()
 		time.Sleep(2 * time.Second)
@@ -251,17 +260,24 @@ func TestRegisterWithNacosAway(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			f, st := newFakeNaming(), &states{}
 			f.away, f.refuse = !refuse, refuse
+			want := ErrUnreachable
+			if refuse {
+				want = ErrRefused
+			}
 			r, log := newFakeRegistry(f, graylib.Identity{Service: "a"})
 			defer r.Close()
 			reg := graylib.Registration{Service: "a", Addr: "10.0.0.1:80"}
 			for range 3 { // as Runtime.Announce does
-				if err := r.Register(t.Context(), reg); !errors.Is(err, ErrUnreachable) {
-					t.Errorf("error %v, want ErrUnreachable", err)
+				if err := r.Register(t.Context(), reg); !errors.Is(err, want) {
+					t.Errorf("error %v, want %v", err, want)
 				}
 			}
 			r.OnState(st.set)
-			if why, _ := st.get("registration a"); !strings.Contains(why, "can't be reached") {
+			if why, _ := st.get("registration a"); !strings.Contains(why, want.Error()) {
 				t.Errorf("state %q, want why it isn't registered", why)
+			}
+			if table, err := r.Table(t.Context(), "b"); !errors.Is(err, want) || table == nil {
+				t.Errorf("table: error %v, want %v", err, want)
 			}
 			time.Sleep(time.Minute)
 			f.mu.Lock()

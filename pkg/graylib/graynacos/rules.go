@@ -31,7 +31,6 @@ type Rules struct {
 	log     *slog.Logger
 	client  *lazy[configClient]
 	disk    disk
-	cleanup func()
 
 	cancel context.CancelCauseFunc
 	first  chan struct{} // closed after the first read, however it ended
@@ -54,9 +53,9 @@ type Rules struct {
 
 var _ graylib.RulesSource = (*Rules)(nil)
 
-func newRules(c *cluster, log *slog.Logger, o options, d disk, client func() (configClient, error), cleanup func()) *Rules {
+func newRules(c *cluster, log *slog.Logger, o options, d disk, client func() (configClient, error)) *Rules {
 	s := &Rules{
-		cluster: c, opts: o, log: log, client: start(client), disk: d, cleanup: cleanup,
+		cluster: c, opts: o, log: log, client: start(client), disk: d,
 		first: make(chan struct{}), done: make(chan struct{}), pushes: make(chan struct{}, 1),
 		origin: originNone, watchers: make(map[*func(graylib.Rules)]struct{}),
 	}
@@ -104,13 +103,10 @@ func (s *Rules) Close() error {
 		ended := make(chan struct{})
 		go func() {
 			defer close(ended)
-			<-s.done
+			s.stop()
 			if client, err := s.client.get(context.Background()); err == nil {
-				// Without anything to listen to the client makes no new connection after the end of this one.
-				_ = client.CancelListenConfig(s.param())
-				closeClient(client.CloseClient)
+				closeConfig(client)
 			}
-			s.cleanup()
 		}()
 		t := time.NewTimer(s.opts.timeout)
 		defer t.Stop()
@@ -120,6 +116,15 @@ func (s *Rules) Close() error {
 		}
 	})
 	return nil
+}
+
+// stop ends the reading and the listening: without anything to listen to the client uses its connection no more.
+func (s *Rules) stop() {
+	s.cancel(ErrClosed)
+	<-s.done
+	if client, err := s.client.get(context.Background()); err == nil {
+		_ = client.CancelListenConfig(s.param())
+	}
 }
 
 func (s *Rules) param() vo.ConfigParam {
@@ -210,7 +215,7 @@ func (s *Rules) failed(err error) {
 	}
 	s.away = true
 	s.log.Warn("can't read the rules, going on trying; what is known stays in force",
-		"origin", s.origin, "revision", s.revision(), "error", s.cluster.unreachable(err))
+		"origin", s.origin, "revision", s.revision(), "error", s.cluster.failed(err))
 }
 
 func (s *Rules) revision() int64 {

@@ -7,10 +7,13 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
+	"github.com/graychain/graychain/pkg/graylib"
 	"github.com/nacos-group/nacos-sdk-go/v2/clients"
 	"github.com/nacos-group/nacos-sdk-go/v2/common/constant"
 	"github.com/nacos-group/nacos-sdk-go/v2/common/remote/rpc"
@@ -21,6 +24,13 @@ import (
 // ErrUnreachable is wrapped where Nacos didn't answer; the text is "nacos <addresses> can't be reached: <why>".
 var ErrUnreachable = errors.New("can't be reached")
 
+// ErrRefused is wrapped where Nacos answered and wouldn't do what it was asked; the text is "nacos <addresses> refused: <why>".
+var ErrRefused = errors.New("refused")
+
+// errNotAllowed stands for answers whose reason the stock client keeps to itself. The usual one is a missing right, and
+// shortly after a server's start that it isn't ready.
+var errNotAllowed = errors.New("no reason given; it may be starting, or want another " + graylib.EnvNacosUsername + " or " + graylib.EnvNacosPassword)
+
 // ErrClosed is returned by what was closed.
 var ErrClosed = errors.New("graynacos: closed")
 
@@ -30,7 +40,7 @@ type namingClient interface {
 	DeregisterInstance(vo.DeregisterInstanceParam) (bool, error)
 	Subscribe(*vo.SubscribeParam) error
 	Unsubscribe(*vo.SubscribeParam) error
-	SelectAllInstances(vo.SelectAllInstancesParam) ([]model.Instance, error)
+	GetService(vo.GetServiceParam) (model.Service, error)
 	CloseClient()
 }
 
@@ -51,22 +61,24 @@ type cluster struct {
 	username  string
 	password  string
 	timeout   time.Duration
-	dir       string // of this process alone
 }
 
-// unreachable makes the error of a failed request. It is one line.
+// unreachable makes the error of a request without an answer. It is one line.
 func (c *cluster) unreachable(err error) error {
 	return fmt.Errorf("nacos %s %w: %s", c, ErrUnreachable, oneLine(err))
 }
 
-// failed makes the error of a request that failed: unreachable where there was no answer, else what the server said.
+// failed makes the error of a request that failed: unreachable where there was no answer, else refused.
 func (c *cluster) failed(err error) error {
-	for _, sign := range []string{"client not connected", "Unavailable", "DeadlineExceeded", "connection"} {
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, ErrClosed) {
+		return c.unreachable(err)
+	}
+	for _, sign := range []string{"client not connected", "rpc error"} {
 		if strings.Contains(err.Error(), sign) {
 			return c.unreachable(err)
 		}
 	}
-	return fmt.Errorf("nacos %s: %s", c, oneLine(err))
+	return fmt.Errorf("nacos %s %w: %s", c, ErrRefused, oneLine(err))
 }
 
 // String returns the addresses as they were configured.
@@ -82,16 +94,20 @@ func oneLine(err error) string {
 	return strings.Join(strings.Fields(err.Error()), " ")
 }
 
-// config makes the client's configuration. Its caches are never read back: a cache that another process wrote, or an
-// older run, hides what the server says, and GetConfig would fall back to it without a word.
+// noFolder is where nothing can be written or read.
+var noFolder = filepath.Join(os.DevNull, "nacos")
+
+// config makes the client's configuration. It gets no folder for its caches, which it would write to at every answer, also
+// after it was closed: what an older run or another process left there hides what the server says, and
+// GetConfig would fall back to it without a word. Its log goes to ours.
 func (c *cluster) config() *constant.ClientConfig {
 	return &constant.ClientConfig{
 		NamespaceId:          c.namespace,
 		Username:             c.username,
 		Password:             c.password,
 		TimeoutMs:            uint64(c.timeout.Milliseconds()),
-		CacheDir:             filepath.Join(c.dir, "cache"),
-		LogDir:               filepath.Join(c.dir, "log"),
+		CacheDir:             noFolder,
+		LogDir:               noFolder,
 		NotLoadCacheAtStart:  true,
 		UpdateCacheWhenEmpty: true, // otherwise the last instance stays for ever
 		DisableUseSnapShot:   true,
@@ -135,36 +151,31 @@ func (c *cluster) probe(ctx context.Context) error {
 	return c.unreachable(last)
 }
 
-// newDir makes the folder of this process for the client's files. Without a place for one the client works too, it says
-// so itself.
-func newDir(state string) (dir string, remove func()) {
-	if state != "" {
-		if err := os.MkdirAll(state, 0o700); err != nil {
-			state = ""
-		}
-	}
-	dir, err := os.MkdirTemp(state, "nacos-sdk-")
-	if err != nil {
-		return filepath.Join(os.TempDir(), "nacos-sdk-none"), func() {}
-	}
-	return dir, func() { _ = os.RemoveAll(dir) }
+// closeNaming closes a registry's client. Its Shutdown deletes from the stock client's map of all connections without the
+// lock that guards it, while every read of a document looks into the map: a race, and where the two coincide the end of the
+// process. So it is done under that lock.
+func closeNaming(client namingClient) { underLock(client.CloseClient) }
+
+// closeConfig closes a client of the config centre, which must not be listening any more. Its CloseClient takes
+// the lock of [closeNaming]'s map itself before it deletes without it, so that it can't be called under the lock: where
+// other config clients of the same process are in use meanwhile, a race remains.
+func closeConfig(client configClient) {
+	underLock(func() {})
+	client.CloseClient()
+	underLock(func() {})
 }
 
-var closing sync.Mutex
-
-// closeClient closes a client of this package's. The stock client's Shutdown deletes from a map of all connections without
-// the lock that guards it; the two calls around it take that lock, so that nothing that happened before or happens after
-// races with it, and no two clients are closed at once.
-func closeClient(end func()) {
-	closing.Lock()
-	defer closing.Unlock()
-	fence()
-	end()
-	fence()
-}
-
-// fence takes and gives back the lock of the client's map: asked for a connection of an unknown type it does nothing else.
-func fence() {
+// underLock calls fn once while the lock of the stock client's map of connections is held. The lock is private; but the
+// client logs the name of a connection that it doesn't know while it holds it, and asked for one of an unknown type it does
+// nothing else. Where another logger was set in place of ours fn is called without the lock.
+func underLock(fn func()) {
 	installLogger()
-	_, _ = rpc.CreateClient(context.Background(), "graychain-fence", rpc.ConnectionType(1<<16), nil, nil, nil, nil)
+	once := sync.OnceFunc(fn)
+	name := "graychain-lock-" + strconv.FormatUint(locks.Add(1), 10)
+	sdk.underLock.Store(name, once)
+	defer sdk.underLock.Delete(name)
+	_, _ = rpc.CreateClient(context.Background(), name, rpc.ConnectionType(1<<16), nil, nil, nil, nil)
+	once()
 }
+
+var locks atomic.Uint64

@@ -83,26 +83,44 @@ func (s *subscription) run(ctx context.Context) {
 }
 
 // subscribe tries until it holds. The client registers the callback and notes the wish to subscribe even where the
-// request fails, so that a second Subscribe would call back twice: from then on the request alone is repeated.
+// request fails, so that a second Subscribe would call back twice: from then on the request alone is repeated. Nor is a
+// Subscribe without an error a subscription: the client takes a refusal for an empty list of a service without a name.
 func (s *subscription) subscribe(ctx context.Context, naming namingClient) {
 	before := s.delivered()
 	err := naming.Subscribe(s.param)
 	var b backoff
-	for err != nil {
+	for {
+		if err == nil {
+			if s.delivered() != before {
+				break
+			}
+			// A refusal; or the client had this list from a push already: it calls back on changes of its cache alone.
+			err = s.fetch(naming, before)
+		}
+		if err == nil {
+			break
+		}
 		s.attempted(err)
 		if b.wait(ctx) != nil {
 			return
 		}
-		_, err = naming.SelectAllInstances(vo.SelectAllInstancesParam{ServiceName: s.param.ServiceName, GroupName: s.param.GroupName})
-	}
-	if s.delivered() == before {
-		// The client calls back on changes of its cache alone, and it may have had this list from a push.
-		hosts, err := naming.SelectAllInstances(vo.SelectAllInstancesParam{ServiceName: s.param.ServiceName, GroupName: s.param.GroupName})
-		if err == nil && s.delivered() == before {
-			s.deliver(copyHosts(hosts))
-		}
+		err = s.fetch(naming, before)
 	}
 	s.attempted(nil)
+}
+
+// fetch subscribes where the client's cache has no list, and delivers the one it then has unless a callback did.
+func (s *subscription) fetch(naming namingClient, before int) error {
+	service, err := naming.GetService(vo.GetServiceParam{ServiceName: s.param.ServiceName, GroupName: s.param.GroupName})
+	switch {
+	case err != nil:
+		return err
+	case service.Name == "":
+		return errNotAllowed
+	case s.delivered() == before:
+		s.deliver(copyHosts(service.Hosts))
+	}
+	return nil
 }
 
 // resubscribe begins anew after a reconnect. The client subscribes again by itself, but only tries once, and a server
@@ -119,7 +137,7 @@ func (s *subscription) resubscribe(ctx context.Context, naming namingClient) {
 // attempted notes how an attempt ended.
 func (s *subscription) attempted(err error) {
 	if err != nil {
-		err = s.r.cluster.unreachable(err)
+		err = s.r.cluster.failed(err)
 	}
 	s.stateMu.Lock()
 	s.err = err
