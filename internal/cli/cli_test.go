@@ -187,7 +187,7 @@ func TestStatusTable(t *testing.T) {
 	}
 	for _, want := range []string{
 		"(1m30s), pid 7", "nacos    -         127.0.0.1:8848   -                8    up", "b        baseline  127.0.0.1:20002  127.0.0.1:12080  9    up",
-		"c-gray   gray      127.0.0.1:20103  -                -    down", "nacos :7848 (Raft, on every interface)",
+		"c-gray   gray      127.0.0.1:20103  -                -    down", "further ports: nacos 7848*; * on every interface",
 	} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("no %q in\n%s", want, out.String())

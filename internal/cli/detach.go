@@ -48,8 +48,11 @@ func detach(cmd *cobra.Command, state string) error {
 	if err := child.Start(); err != nil {
 		return err
 	}
-	ended := make(chan error, 1)
-	go func() { ended <- child.Wait() }()
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		_ = child.Wait() // its log says how it ended
+	}()
 
 	shown := int64(0)
 	show := func() {

@@ -3,7 +3,9 @@ package cli
 import (
 	"fmt"
 	"io"
+	"maps"
 	"os"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -54,14 +56,15 @@ func writeStatus(out io.Writer, info suite.Info, now time.Time) error {
 func writeProcesses(out io.Writer, info suite.Info) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	_, _ = fmt.Fprintln(w, "  PROCESS\tLANE\tHTTP\tRPC\tPID\tSTATE\tLOG")
-	var more []string
+	more := map[string][]string{}
+	exposed := false
 	for _, e := range info.Servers {
 		if e.PID == 0 {
-			text := fmt.Sprintf("%s %s (%s)", e.Name, e.Addr, e.What)
+			port := e.Addr[strings.LastIndex(e.Addr, ":")+1:]
 			if e.Exposed {
-				text = fmt.Sprintf("%s %s (%s, on every interface)", e.Name, e.Addr[strings.LastIndex(e.Addr, ":"):], e.What)
+				port, exposed = port+"*", true
 			}
-			more = append(more, text)
+			more[e.Name] = append(more[e.Name], port)
 			continue
 		}
 		_, _ = fmt.Fprintf(w, "  %s\t-\t%s\t-\t%d\tup\t%s\n", e.Name, e.Addr, e.PID, shortPath(e.Log))
@@ -79,7 +82,15 @@ func writeProcesses(out io.Writer, info suite.Info) error {
 	if err := w.Flush(); err != nil || len(more) == 0 {
 		return err
 	}
-	_, err := fmt.Fprintf(out, "  further ports: %s\n", strings.Join(more, ", "))
+	var list []string
+	for _, name := range slices.Sorted(maps.Keys(more)) {
+		list = append(list, name+" "+strings.Join(more[name], " "))
+	}
+	note := ""
+	if exposed {
+		note = "; * on every interface, as the server has no setting for it"
+	}
+	_, err := fmt.Fprintf(out, "  further ports: %s%s\n", strings.Join(list, ", "), note)
 	return err
 }
 

@@ -165,7 +165,7 @@ loop:
 			flush()
 		case <-next.C:
 			// All that is due by now: a late timer sends several at once, so the rate holds.
-			for due := int(time.Since(began).Seconds()*plan.qps) + 1; sent < due; sent++ {
+			for due := int(time.Since(began).Seconds()*plan.qps) + 1; sent < due && ctx.Err() == nil; sent++ {
 				r, gray := plan.plain, false
 				if float64(grays) < plan.share*float64(sent+1)-1e-9 {
 					r, gray = plan.gray, true

@@ -148,7 +148,8 @@ func (u *up) work(ctx context.Context, show *progress) (bool, error) {
 	u.printf("\n%s\n", u.paint.Dim("rules: "+strings.Join(demo.Notes, "; ")))
 
 	closed := true
-	first := time.Duration(0)
+	var first, took time.Duration
+	sending := time.Now()
 	for _, r := range []suite.Request{
 		{Path: "/A/dubbo"},
 		{Path: "/A/dubbo", Query: url.Values{"name": {demo.Name}}},
@@ -158,11 +159,11 @@ func (u *up) work(ctx context.Context, show *progress) (bool, error) {
 			return false, err
 		}
 		if first == 0 {
-			first = time.Since(u.begun)
+			first, took = time.Since(u.begun), time.Since(sending)
 		}
 		closed = closed && ok
 	}
-	u.timings(first)
+	u.timings(first, took)
 	u.suite.SetReady(closed)
 	if u.plan.once {
 		return closed, nil
@@ -203,11 +204,12 @@ func answerLine(a suite.Answer) string {
 }
 
 // timings says where the time went.
-func (u *up) timings(first time.Duration) {
+func (u *up) timings(first, took time.Duration) {
 	parts := []string{}
 	for _, t := range u.suite.Timings() {
 		parts = append(parts, fmt.Sprintf("%s %.1f s", t.Part, t.Took.Seconds()))
 	}
+	parts = append(parts, fmt.Sprintf("loop closed %.1f s", took.Seconds()))
 	u.printf("\nfirst loop after %.1f s: %s\n", first.Seconds(), strings.Join(parts, ", "))
 }
 

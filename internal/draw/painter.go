@@ -56,7 +56,7 @@ func (p *Painter) paint(i ink, s string) string {
 	return style.Render(s)
 }
 
-// Good, Bad, Dim, Head, Lane and Baseline colour one piece of text without line breaks.
+// Good colours what is right; like the others it takes one piece of text without line breaks.
 func (p *Painter) Good(s string) string { return p.paint(inkGood, s) }
 
 // Bad colours what is wrong.

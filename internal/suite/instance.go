@@ -125,7 +125,16 @@ func (i *Instance) start(ctx context.Context, o Options) error {
 	i.mu.Unlock()
 	ctx, cancel := context.WithTimeout(ctx, o.ReadyLimit)
 	defer cancel()
-	if err := p.WaitReady(ctx, readyEvery, i.ready); err != nil {
+	var said error // the last answer: what a request that was cut off at the end says is no reason
+	check := func(ctx context.Context) error {
+		err := i.ready(ctx)
+		if err != nil && ctx.Err() != nil && said != nil {
+			return said
+		}
+		said = err
+		return err
+	}
+	if err := p.WaitReady(ctx, readyEvery, check); err != nil {
 		return err
 	}
 	i.setLive(true)

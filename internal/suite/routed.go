@@ -14,8 +14,9 @@ import (
 // routedTimeout bounds the waiting for callers: a push takes half a second; one that was lost costs a poll.
 const routedTimeout = 40 * time.Second
 
-// WaitRouted waits until each live instance knows all live instances that it calls, and no other, and applies the rules'
-// revision last published by the suite. It returns an error that says who is behind, and in what.
+// WaitRouted waits until Nacos answers with exactly the live instances, each of these knows all of those that it has
+// called, and no other, and applies the rules' revision last published by the suite. It returns an error that says who is
+// behind, and in what.
 func (s *Suite) WaitRouted(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, routedTimeout)
 	defer cancel()
@@ -46,8 +47,9 @@ func (s *Suite) behind(ctx context.Context) []string {
 		want[i.Service][i.Tag]++
 	}
 	revision := s.revision.Load()
-	answers := make([]string, len(live))
+	answers := make([]string, len(live)+1)
 	var all sync.WaitGroup
+	all.Go(func() { answers[len(live)] = s.registry(ctx, live) })
 	for k, i := range live {
 		all.Go(func() {
 			st, err := i.Status(ctx)

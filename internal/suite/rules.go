@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"path/filepath"
 	"slices"
+	"time"
 
 	"github.com/graychain/graychain/pkg/graylib"
 	"github.com/graychain/graychain/pkg/graylib/graynacos"
@@ -112,6 +113,7 @@ func (s *Suite) PublishDemo(ctx context.Context, tag graylib.Tag, services []str
 		mode = graylib.ModeIgnore
 	}
 	var demo Demo
+	began := time.Now()
 	result, err := s.Publish(ctx, func(current []byte) ([]byte, error) {
 		next, d, err := demoDocument(current, tag, mode)
 		demo = d
@@ -120,10 +122,11 @@ func (s *Suite) PublishDemo(ctx context.Context, tag graylib.Tag, services []str
 	if err != nil {
 		return demo, err
 	}
+	s.took("rules published", time.Since(began))
 	if result.Changed {
 		demo.Notes = append(demo.Notes, fmt.Sprintf("published as revision %d", result.Revision))
 	} else {
-		demo.Notes = append(demo.Notes, fmt.Sprintf("the rules fit already, revision %d", result.Revision))
+		demo.Notes = append(demo.Notes, "nothing had to be changed")
 	}
 	demo.Notes = append(demo.Notes, result.Notes...)
 	return demo, nil
@@ -154,7 +157,7 @@ func demoDocument(current []byte, tag graylib.Tag, mode graylib.Mode) ([]byte, D
 		}
 		demo.Notes = append(demo.Notes, fmt.Sprintf("lane %s listed, entry name=%s", tag, demo.Name))
 	} else {
-		demo.Notes = append(demo.Notes, fmt.Sprintf("revision %d is there; its lanes and entries stay", before.Revision()))
+		demo.Notes = append(demo.Notes, fmt.Sprintf("revision %d was published before; its lanes and entries stay", before.Revision()))
 	}
 	fitted, err := fitMode(next, tag, mode)
 	if err != nil {

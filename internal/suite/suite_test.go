@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -86,7 +87,9 @@ func start(t *testing.T, o Options) *Suite {
 	if o.Bin == "" {
 		o.Bin = fakeBin(t)
 	}
-	o.NacosAddr, o.NamesrvAddr, o.Ports = "127.0.0.1:34098", "127.0.0.1:34099", testPorts
+	nacos := httptest.NewServer(http.NotFoundHandler()) // one that can't list instances
+	t.Cleanup(nacos.Close)
+	o.NacosAddr, o.NamesrvAddr, o.Ports = nacos.Listener.Addr().String(), "127.0.0.1:34099", testPorts
 	s, err := Start(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)
@@ -192,7 +195,7 @@ func TestDeadServiceIsNamed(t *testing.T) {
 }
 
 func TestUnreadyServiceIsNamed(t *testing.T) {
-	s := start(t, Options{ReadyLimit: 2 * time.Second, ServiceEnv: map[string]map[string]string{"a": {"FAKE": "unready"}}})
+	s := start(t, Options{ReadyLimit: 3 * time.Second, ServiceEnv: map[string]map[string]string{"a": {"FAKE": "unready"}}})
 	err := s.Add(t.Context(), Baseline)
 	for _, want := range []string{"service a", "consumer test-a: no broker", "waiting for a better world"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
@@ -250,5 +253,40 @@ func TestWrongOptions(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), tc.want) {
 			t.Errorf("%s: error %v, want one with %q", tc.name, err, tc.want)
 		}
+	}
+}
+
+// TestRegistry: what Nacos lists must be what lives, no more and no less.
+func TestRegistry(t *testing.T) {
+	list := map[string]string{} // endpoint -> JSON of its instances
+	nacos := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != registryPath {
+			http.NotFound(w, r)
+			return
+		}
+		_, _ = fmt.Fprintf(w, `{"code":0,"data":[%s]}`, list[r.URL.Query().Get("serviceName")])
+	}))
+	defer nacos.Close()
+	s := &Suite{options: Options{NacosAddr: nacos.Listener.Addr().String(), Ports: DefaultPorts}, client: nacos.Client()}
+	live := []*Instance{{Service: "b", HTTP: "127.0.0.1:20002", RPC: "127.0.0.1:12080"}}
+	const http1, rpc1 = `{"ip":"127.0.0.1","port":20002,"healthy":true,"enabled":true}`, `{"ip":"127.0.0.1","port":12080,"healthy":true,"enabled":true}`
+	for _, tc := range []struct {
+		name string
+		list map[string]string
+		want string
+	}{
+		{"as it should be", map[string]string{"b": http1, "b.rpc": rpc1}, ""},
+		{"one missing", map[string]string{"b": http1}, "nacos lists b.rpc at [], live are [127.0.0.1:12080]"},
+		{"one too many", map[string]string{"b": http1, "b.rpc": rpc1, "c": http1}, "nacos lists c at [127.0.0.1:20002], live are []"},
+		{"an unhealthy one is none", map[string]string{"b": http1, "b.rpc": strings.Replace(rpc1, `"healthy":true`, `"healthy":false`, 1)}, "nacos lists b.rpc at []"},
+		{"nonsense", map[string]string{"b": "{", "b.rpc": rpc1}, "nacos: /nacos/v3"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			list = tc.list
+			got := s.registry(t.Context(), live)
+			if tc.want == "" && got != "" || !strings.HasPrefix(got, tc.want) {
+				t.Errorf("got %q, want %q", got, tc.want)
+			}
+		})
 	}
 }

@@ -180,7 +180,7 @@ func (j *judge) hops(hops []graylib.Hop, first int, tag graylib.Tag, what, event
 
 // reason judges the reason of a hop that is in its place.
 func (j *judge) reason(h graylib.Hop, i int, tag graylib.Tag, what, event string) {
-	ok := false
+	var ok bool
 	switch {
 	case tag == graylib.Untagged:
 		ok = h.Reason == graylib.ReasonBaseline

@@ -140,7 +140,7 @@ func (c *Call) colour(rt *Runtime, endpoint string, req Request) {
 			return
 		}
 	}
-	if c.meta.recorder == nil {
+	if !c.meta.arrived() {
 		c.tag, c.propagate = rt.nodeColour()
 	}
 }

@@ -10,6 +10,7 @@ type meta struct {
 	traceParent string
 	traceState  string
 	recorder    *recorder // of the arrival that this context belongs to; nil outside of one
+	detached    bool      // has left its arrival, see Detach
 }
 
 type metaKey struct{}
@@ -22,6 +23,9 @@ func metaFrom(ctx context.Context) *meta {
 	}
 	return noMeta
 }
+
+// arrived tells whether the context arrived from somewhere: nothing colours it from the node any more.
+func (m *meta) arrived() bool { return m.recorder != nil || m.detached }
 
 func withMeta(ctx context.Context, m *meta) context.Context {
 	return context.WithValue(ctx, metaKey{}, m)

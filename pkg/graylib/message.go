@@ -31,7 +31,7 @@ func (rt *Runtime) MarkTag(ctx context.Context, topic string, msg Request, own f
 			return tag
 		}
 	}
-	if tag, propagate := rt.nodeColour(); m.recorder == nil && propagate {
+	if tag, propagate := rt.nodeColour(); !m.arrived() && propagate {
 		return tag
 	}
 	return Untagged
