@@ -15,9 +15,6 @@ import (
 	"github.com/graychain/graychain/pkg/graylib"
 )
 
-// full tells whether the figures are to be run in full.
-func full() bool { return os.Getenv("GRAYCHAIN_E2E_FULL") == "1" }
-
 // gray is the lane of most tests.
 const gray graylib.Tag = "gray"
 
@@ -58,7 +55,7 @@ func chain(t *testing.T) *suite.Suite {
 	t.Helper()
 	nacos, namesrv := testenv.Nacos(t), testenv.Namesrv(t)
 	shared.once.Do(func() {
-		shared.dir, shared.err = os.MkdirTemp("", "graychain-e2e-")
+		shared.dir, shared.err = os.MkdirTemp("", "graychain-e2e-") //nolint:usetesting // it outlives the test
 		if shared.err != nil {
 			return
 		}

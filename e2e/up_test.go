@@ -44,7 +44,7 @@ func graychain(t *testing.T) string {
 	t.Helper()
 	buildOnce.Do(func() {
 		if shared.dir == "" {
-			if shared.dir, errBuild = os.MkdirTemp("", "graychain-e2e-"); errBuild != nil {
+			if shared.dir, errBuild = os.MkdirTemp("", "graychain-e2e-"); errBuild != nil { //nolint:usetesting // it outlives the test
 				return
 			}
 		}
@@ -104,8 +104,9 @@ func up(t *testing.T, argv ...string) (*exec.Cmd, *output) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	ended := make(chan error, 1)
-	go func() { ended <- cmd.Wait() }()
+	ended := make(chan struct{})
+	var end error
+	go func() { end = cmd.Wait(); close(ended) }()
 	t.Cleanup(func() {
 		_ = cmd.Process.Signal(syscall.SIGTERM)
 		select {
@@ -119,9 +120,8 @@ func up(t *testing.T, argv ...string) (*exec.Cmd, *output) {
 	defer tick.Stop()
 	for strings.Count(out.String(), "closed") < 2 {
 		select {
-		case err := <-ended:
-			ended <- err
-			t.Fatalf("up ended: %v\n%s", err, out.String())
+		case <-ended:
+			t.Fatalf("up ended: %v\n%s", end, out.String())
 		case <-tick.C:
 			if time.Since(began) > upLimit {
 				t.Fatalf("up drew no two closed loops within %v:\n%s", upLimit, out.String())

@@ -68,7 +68,7 @@ func (f *fetcher) makeArchive(ctx context.Context, i *installed, path string) bo
 	if err != nil {
 		return false
 	}
-	defer l.Unlock()
+	defer func() { _ = l.Unlock() }()
 	if checkArchive(path) == nil {
 		return true // another program was quicker
 	}

@@ -151,7 +151,7 @@ func (f *fetcher) ensure(ctx context.Context, p product) (*installed, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer l.Unlock()
+	defer func() { _ = l.Unlock() }()
 	if i, err := p.load(f.cache); err == nil {
 		return i, nil // another program was quicker
 	}

@@ -43,7 +43,7 @@ var versionLine = regexp.MustCompile(`version "([^"]+)"`)
 
 // findJava looks for a Java in JAVA_HOME, then in PATH, and asks it for its version.
 func findJava(ctx context.Context) (*java, error) {
-	path := ""
+	var path string
 	if home := os.Getenv("JAVA_HOME"); home != "" {
 		path = filepath.Join(home, "bin", "java")
 		if _, err := os.Stat(path); err != nil {

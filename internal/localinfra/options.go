@@ -17,10 +17,12 @@ import (
 const CacheEnv = "GRAYCHAIN_CACHE"
 
 const (
-	// DefaultNacosPort, DefaultNamesrvPort and DefaultBrokerPort are the servers' usual ports.
-	DefaultNacosPort   = 8848
+	// DefaultNacosPort is Nacos's usual port.
+	DefaultNacosPort = 8848
+	// DefaultNamesrvPort is the name server's usual port.
 	DefaultNamesrvPort = 9876
-	DefaultBrokerPort  = 10911
+	// DefaultBrokerPort is the broker's usual port.
+	DefaultBrokerPort = 10911
 
 	// DefaultReadyLimit bounds the time from a server's start until it is usable; a loaded machine of two cores needs a
 	// fifth of it.

@@ -256,7 +256,7 @@ func TestGuardSurvivesTheThreadThatStartedIt(t *testing.T) {
 	if err := <-done; err != nil {
 		t.Fatal(err)
 	}
-	defer g.Stop(t.Context())
+	defer func() { _ = g.Stop(t.Context()) }()
 	p := run(t, g, spec("polite", filepath.Join(t.TempDir(), "polite.log")))
 	logged(t, p, "ready")
 	select {
