@@ -195,7 +195,7 @@ func TestUpFromStartToKill(t *testing.T) {
 				t.Errorf("%v: exit code %d, output:\n%s", args, code, out)
 			}
 		}
-		if code, out := cli(t, nil, "send", "--state", state, "--qps", "20", "--gray-share", "0.5", "--for", "3s"); code != 0 {
+		if code, out := cli(t, nil, "send", "--state", state, "--qps", "20", "--gray-share", "50", "--for", "3s"); code != 0 {
 			t.Errorf("traffic: exit code %d, output:\n%s", code, out)
 		}
 	})
@@ -227,28 +227,33 @@ func badRules(t *testing.T, state string) {
 	if code != 0 {
 		t.Fatalf("rules get: exit code %d\n%s", code, before)
 	}
-	revision := ""
-	for line := range strings.SplitSeq(before, "\n") {
-		if after, found := strings.CutPrefix(line, "revision: "); found {
-			revision = after
-		}
+	// One more revision, so that the one before is stale.
+	file := filepath.Join(t.TempDir(), "rules.yaml")
+	if err := os.WriteFile(file, []byte(before+"# one more\n"), 0o600); err != nil {
+		t.Fatal(err)
 	}
-	if revision == "" {
-		t.Fatalf("no revision in\n%s", before)
+	old := before
+	if code, out := cli(t, nil, "rules", "apply", "--state", state, file); code != 0 {
+		t.Fatalf("rules apply: exit code %d\n%s", code, out)
+	}
+	_, before = cli(t, nil, "rules", "get", "--state", state)
+	revision, stale := revisionOf(t, before), revisionOf(t, old)
+	if revision == stale {
+		t.Fatalf("publishing left the revision at %s", revision)
 	}
 	for _, tc := range []struct{ name, from, to, want string }{
-		{"broken", "lanes:", "lanes: [", "line"},
+		{"broken", "lanes:", "lanes: [", "rules.yaml:"},
 		{"unknown field", "lanes:", "lames: 1\nlanes:", "lames"},
-		{"stale revision", "revision: " + revision, "revision: 0", "revision"},
+		{"stale revision", "revision: " + revision, "revision: " + stale, "revision"},
 		{"unknown op", `==`, `~=`, "~="},
 		{"malformed tag", "tag: gray", "tag: Gray_1", "Gray_1"},
 		{"auto", "baseline: ignore", "baseline: auto", "auto"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			bad := strings.Replace(before, tc.from, tc.to, 1)
-			if bad == before {
+			if !strings.Contains(before, tc.from) {
 				t.Fatalf("nothing to break: no %q in\n%s", tc.from, before)
 			}
+			bad := strings.Replace(before, tc.from, tc.to, 1) + "# changed\n"
 			file := filepath.Join(t.TempDir(), "rules.yaml")
 			if err := os.WriteFile(file, []byte(bad), 0o600); err != nil {
 				t.Fatal(err)
@@ -262,6 +267,18 @@ func badRules(t *testing.T, state string) {
 			}
 		})
 	}
+}
+
+// revisionOf reads a document's revision.
+func revisionOf(t *testing.T, document string) string {
+	t.Helper()
+	for line := range strings.SplitSeq(document, "\n") {
+		if after, found := strings.CutPrefix(line, "revision: "); found {
+			return after
+		}
+	}
+	t.Fatalf("no revision in\n%s", document)
+	return ""
 }
 
 // Bad input that must end before anything is started.
@@ -292,7 +309,7 @@ func TestBadInputStartsNothing(t *testing.T) {
 		{"malformed tag", nil, []string{"up", "--infra=local", "--tag", "GRAY!"}, []string{"GRAY!", "a-z"}},
 		{"reserved tag", nil, []string{"up", "--infra=local", "--tag", "baseline"}, []string{"baseline", "reserved"}},
 		{"unknown service", nil, []string{"up", "--infra=local", "--gray", "a,z"}, []string{"z", "a,b,c"}},
-		{"no JDK", []string{"PATH=" + goOnly, "JAVA_HOME="}, []string{"up", "--infra=local"}, []string{"JDK 17"}},
+		{"no JDK", []string{"PATH=" + goOnly, "JAVA_HOME="}, []string{"up", "--infra=local"}, []string{"JDK of version 17"}},
 		{"taken port", nil, []string{"up", "--infra=local", "--nacos-port", port}, []string{port, "taken"}},
 		{"unknown flag", nil, []string{"up", "--ifnra=local"}, []string{"ifnra"}},
 	} {
@@ -311,8 +328,8 @@ func TestBadInputStartsNothing(t *testing.T) {
 					t.Errorf("no %q in:\n%s", w, out)
 				}
 			}
-			if lines := strings.Count(strings.TrimSpace(out), "\n") + 1; lines > 2 {
-				t.Errorf("want one clear line, got %d:\n%s", lines, out)
+			if i := strings.Index(out, "graychain: "); i < 0 || strings.Contains(strings.TrimSpace(out[i:]), "\n") && !strings.Contains(out[i:], "--help") {
+				t.Errorf("want the error in one clear line at the end:\n%s", out)
 			}
 			if left := leftovers(t, state); len(left) > 0 {
 				t.Errorf("left behind:\n%s", strings.Join(left, "\n"))

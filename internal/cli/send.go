@@ -38,16 +38,22 @@ const (
 func newSend() *cobra.Command {
 	var f sendFlags
 	cmd := &cobra.Command{
-		Use:   "send",
+		Use:   "send [PATH]",
 		Short: "Send requests to the running suite, and draw what became of them",
 		Long: `send sends GET requests through the gateway of the running suite. Each one's loop is drawn with its verdict. With
 --qps it sends steady traffic instead, and shows requests per second by service and tag.`,
 		Example: `  graychain send
   graychain send --name xiaoming
-  graychain send --path /A/stream -q name=xiaoming --header 'cookie: user=1'
+  graychain send '/A/stream?name=xiaoming' --header 'cookie: user=1'
   graychain send --qps 50 --gray-share 20 --for 30s`,
-		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 1 {
+				if cmd.Flags().Changed("path") {
+					return usage("--path=%q and %q: give the path once", f.path, args[0])
+				}
+				f.path = args[0]
+			}
 			r, err := f.request()
 			if err != nil {
 				return err
