@@ -78,7 +78,7 @@ func (s *Suite) Publish(ctx context.Context, change func(current []byte) ([]byte
 	if err != nil {
 		return rules.Result{}, err
 	}
-	result, err := rules.Modify(ctx, store, change)
+	result, err := modify(ctx, store, change)
 	if err != nil {
 		return result, err
 	}
@@ -89,6 +89,30 @@ func (s *Suite) Publish(ctx context.Context, change func(current []byte) ([]byte
 		}
 	}
 	return result, s.WaitRouted(ctx)
+}
+
+// unreachableLimit is how long a Nacos that was there before may be away: on a busy machine its client takes a slow answer
+// for a lost connection, and connects again.
+const (
+	unreachableLimit = 20 * time.Second
+	unreachableEvery = 250 * time.Millisecond
+)
+
+// modify is rules.Modify, tried again while Nacos can't be reached.
+func modify(ctx context.Context, store rules.Store, change func(current []byte) ([]byte, error)) (rules.Result, error) {
+	limit, cancel := context.WithTimeout(ctx, unreachableLimit)
+	defer cancel()
+	for {
+		result, err := rules.Modify(ctx, store, change)
+		if !errors.Is(err, graynacos.ErrUnreachable) {
+			return result, err
+		}
+		select {
+		case <-time.After(unreachableEvery):
+		case <-limit.Done():
+			return result, err
+		}
+	}
 }
 
 // SetMode publishes how consumer a handles a lane's messages: ignore (the lane alone) or all (the baseline too).
