@@ -4,7 +4,7 @@ SHELL := bash
 .DEFAULT_GOAL := help
 
 # The steps of `check`, in order: the quick ones first. Each is a target of its own.
-STEPS      := fmt-check vet gen-check lint test e2e
+STEPS      := fmt-check vet grayvet gen-check lint test e2e
 STEPS_FULL := $(filter-out e2e,$(STEPS)) check-full-chain
 
 # The unit tests are everything but the end-to-end suite; generated code has no tests.
@@ -53,6 +53,11 @@ bench: ## benchmarks [PKG=./pkg/... BENCH=regexp COUNT=n]
 .PHONY: vet
 vet: ## go vet
 	@go vet ./...
+
+.PHONY: grayvet
+grayvet: ## graycheck: calls and goroutines that lose the request's context [PKG=./services/...]
+	@tool=$$(mktemp -d); trap 'rm -rf "$$tool"' EXIT; \
+	go build -o "$$tool/grayvet" ./cmd/grayvet && go vet -vettool="$$tool/grayvet" $(or $(PKG),./...)
 
 .PHONY: lint
 lint: ## golangci-lint: the habits, and the layers between packages

@@ -127,7 +127,7 @@ func (u *up) stop(run context.Context) error {
 	if errors.Is(context.Cause(run), errParentGone) {
 		limit = orphanLimit
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(run), limit)
 	defer cancel()
 	return u.suite.Stop(ctx)
 }

@@ -3,6 +3,7 @@ package graylib
 import (
 	"context"
 	"errors"
+	"maps"
 	"sync"
 	"time"
 )
@@ -55,6 +56,14 @@ func (rt *Runtime) Announce(r Registration) *Announcement {
 		if a.reg.Service == r.Service && a.reg.Addr == r.Addr {
 			return a
 		}
+	}
+	if rt.zone != "" {
+		metadata := maps.Clone(r.Metadata)
+		if metadata == nil {
+			metadata = make(map[string]string, 1)
+		}
+		metadata[MetadataZone] = rt.zone
+		r.Metadata = metadata
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	a := &Announcement{rt: rt, reg: r, cancel: cancel, stopped: make(chan struct{})}
@@ -122,6 +131,7 @@ func (a *Announcement) withdraw(ctx context.Context, settle time.Duration) error
 	a.rt.SetReady(a.component(), "withdrawn")
 	a.cancel()
 	<-a.stopped
+	a.rt.SetReady(a.component(), "withdrawn") // again: a try that had just succeeded may have had a word
 	if !a.tried {
 		return nil
 	}

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
+	"sync/atomic"
 )
 
 // ErrNoInstance is wrapped where a call has nobody to go to: neither its lane nor the baseline has an instance left that
@@ -43,7 +44,7 @@ func (rt *Runtime) Arrive(ctx context.Context, protocol Protocol, keys Keys, c C
 	arrived := &arrivedContext{Context: ctx}
 	m := &arrived.meta
 	m.recorder = &arrived.arrival.recorder
-	if err := extract(m, keys, c); err != nil {
+	if err := rt.extract(m, keys, c); err != nil {
 		rt.malformedTag(err)
 	}
 	if m.tag == Untagged {
@@ -91,12 +92,17 @@ func (a *Arrival) Return(keys Keys, c Carrier) {
 
 // Call is the client's side of one hop. It is used by one goroutine at a time.
 type Call struct {
+	rt        *Runtime
 	meta      *meta
 	tag       Tag // by which the callee is chosen
 	propagate bool
 	tried     []string
 	triedRoom [2]string // room for tried: a call that doesn't fail allocates nothing for it
 	reason    Reason
+
+	table   *Table                   // of the try under way
+	last    atomic.Pointer[Instance] // the try under way; nil when it is known how it ended
+	failure Reason                   // of the last try that failed
 }
 
 type callKey struct{}
@@ -124,7 +130,7 @@ func (c *callContext) Value(key any) any {
 // the call's alone: [TagFrom] of the returned context is that of ctx.
 func (rt *Runtime) Depart(ctx context.Context, endpoint string, req Request) (context.Context, *Call) {
 	m := metaFrom(ctx)
-	departed := &callContext{Context: ctx, call: Call{meta: m, tag: m.tag, propagate: !m.local}}
+	departed := &callContext{Context: ctx, call: Call{rt: rt, meta: m, tag: m.tag, propagate: !m.local}}
 	call := &departed.call
 	call.tried = call.triedRoom[:0]
 	if m.tag == Untagged {
@@ -155,23 +161,30 @@ func CallFrom(ctx context.Context) *Call {
 func (c *Call) Tag() Tag { return c.tag }
 
 // Next returns the instance to try now, and why: an instance of the lane first; when those that were returned before
-// all failed, the baseline's. Calling it again says that the last one could not be connected to. When nobody is left the
-// error wraps [ErrNoInstance].
+// all failed, the baseline's. Ejected instances are left out, see [Ejection]. No instance is returned twice. Calling it again
+// says that the last one could not be connected to, unless another end was told ([Call.TimedOut]). When nobody is left
+// the error wraps [ErrNoInstance]. The instance must not be changed.
 func (c *Call) Next(t *Table) (*Instance, Reason, error) {
-	s := t.Load()
-	set, reason := s.Choose(c.tag)
-	if in := c.untried(set); in != nil {
-		c.reason = reason
-		return in, reason, nil
+	if c.last.Load() != nil {
+		c.NotConnected()
 	}
-	if reason == ReasonLane {
-		if in := c.untried(s.Baseline()); in != nil {
-			c.reason = ReasonConnectFailed
-			return in, ReasonConnectFailed, nil
+	v := t.view.Load()
+	steps := v.route(c.tag)
+	for i := range steps {
+		s := &steps[i]
+		in := c.untried(s.set)
+		if in == nil {
+			continue
 		}
+		c.table, c.reason = t, s.reason
+		c.last.Store(in)
+		if s.fallback && c.failure != "" {
+			c.reason = c.failure
+		}
+		return in, c.reason, nil
 	}
 	return nil, "", fmt.Errorf("%w of %s for tag %s: %d known, %d tried and failed",
-		ErrNoInstance, t.Service(), c.tag, len(s.Instances()), len(c.tried))
+		ErrNoInstance, t.Service(), c.tag, len(v.snapshot.Instances()), len(c.tried))
 }
 
 // untried picks from the set, and notes the pick.
@@ -180,7 +193,7 @@ func (c *Call) untried(set *Set) *Instance {
 	if !ok {
 		return nil
 	}
-	if c.wasTried(in.Addr) {
+	if len(c.tried) > 0 && c.wasTried(in.Addr) {
 		in = nil
 		n := set.Len()
 		start := rand.IntN(n) // anywhere, so that the load of those that failed is spread over all the others
@@ -210,7 +223,7 @@ func (c *Call) Inject(keys Keys, carrier Carrier) {
 	if !c.propagate {
 		tag = Untagged
 	}
-	inject(c.meta, tag, keys, carrier)
+	c.rt.inject(c.meta, tag, keys, carrier)
 	if keys.Reason != "" {
 		carrier.Set(keys.Reason, string(c.reason))
 	}

@@ -37,7 +37,7 @@ type HeaderCarrier http.Header
 var canonicalHeaders = func() map[string]string {
 	m := make(map[string]string)
 	k := HTTPKeys
-	for _, name := range []string{k.Tag, k.Reason, k.RequestID, k.TraceParent, k.TraceState, k.Hops, k.Messages} {
+	for _, name := range []string{k.Baggage, HTTPSignedTag, k.Tag, k.Reason, k.RequestID, k.TraceParent, k.TraceState, k.Hops, k.Messages} {
 		m[name] = http.CanonicalHeaderKey(name)
 	}
 	return m
@@ -68,6 +68,14 @@ func (c HeaderCarrier) Set(key, value string) {
 	c[name] = []string{value}
 }
 
+// Values implements [HeaderValues].
+func (c HeaderCarrier) Values(key string) []string {
+	if v, ok := c[canonicalHeader(key)]; ok {
+		return v
+	}
+	return c[key] // a name that isn't in net/http's form, as some code puts it there
+}
+
 // Limits of what is taken from the wire; longer values are dropped as a whole. A request id of more than 128 bytes is no
 // id that we made; the limits of the trace are those of the specification (traceparent is 55 bytes in version 00, and
 // tracestate may be cut off beyond 512: https://www.w3.org/TR/trace-context/#tracestate-limits).
@@ -96,12 +104,7 @@ func inject(m *meta, tag Tag, keys Keys, c Carrier) {
 	if m.requestID != "" {
 		c.Set(keys.RequestID, m.requestID)
 	}
-	if m.traceParent != "" && c.Get(keys.TraceParent) == "" {
-		c.Set(keys.TraceParent, m.traceParent)
-		if m.traceState != "" {
-			c.Set(keys.TraceState, m.traceState)
-		}
-	}
+	m.injectTrace(keys, c)
 }
 
 // Extract returns ctx with what c carries. What ctx already held of tag, request id and trace is replaced, also by

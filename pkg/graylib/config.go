@@ -12,10 +12,16 @@ type Config struct {
 	NamesrvAddr       string // host:port[;host:port…]
 	RocketMQAccessKey string
 	RocketMQSecretKey string
-	Observer          string // base URL; empty = nothing is reported
-	Journal           string // folder; empty = no journal
-	Messages          bool   // GRAY_MESSAGES; message grayscale of this service
-	State             string // folder for the last good rules document; empty = the clients' default
+	Observer          string  // base URL; empty = nothing is reported
+	Journal           string  // folder; empty = no journal
+	Messages          bool    // GRAY_MESSAGES; message grayscale of this service
+	Zone              string  // GRAY_ZONE; where this process stands, see WithZone
+	TrustedProxies    Proxies // GRAY_TRUSTED_PROXIES; whose word about the client's address is believed
+	Baggage           bool    // GRAY_BAGGAGE; see WithBaggage
+	Presets           string  // GRAY_PRESETS; see WithPresets
+	TrustKeys         string  // GRAY_TRUST_KEYS, secret; see WithTrust
+	TrustCIDRs        string  // GRAY_TRUST_CIDRS
+	State             string  // folder for the last good rules document; empty = the clients' default
 }
 
 // ConfigFrom reads the variables of design/wire.md by way of getenv (nil = [os.Getenv]). An on/off variable with another
@@ -35,12 +41,27 @@ func ConfigFrom(getenv func(string) string) (Config, error) {
 		Observer:          getenv(EnvObserver),
 		Journal:           getenv(EnvJournal),
 		State:             getenv(EnvState),
+		Presets:           getenv(EnvPresets),
+		TrustKeys:         getenv(EnvTrustKeys),
+		TrustCIDRs:        getenv(EnvTrustCIDRs),
+		Zone:              getenv(EnvZone),
 	}
 	var err error
 	if c.Enabled, err = onOff(getenv, EnvEnabled); err != nil {
 		return Config{}, err
 	}
 	if c.Messages, err = onOff(getenv, EnvMessages); err != nil {
+		return Config{}, err
+	}
+	if c.TrustedProxies, err = ParseProxies(getenv(EnvTrustedProxies)); err != nil {
+		return Config{}, err
+	}
+	if getenv(EnvBaggage) != "" {
+		if c.Baggage, err = onOff(getenv, EnvBaggage); err != nil {
+			return Config{}, err
+		}
+	}
+	if err := checkPropagation(c); err != nil {
 		return Config{}, err
 	}
 	return c, nil

@@ -4,13 +4,14 @@ import "context"
 
 // meta is what a context carries for one request. It is immutable: a change makes a copy.
 type meta struct {
-	tag         Tag
-	local       bool // the tag is not put on the wire: the lane colours from the node and says propagate: false
-	requestID   string
-	traceParent string
-	traceState  string
-	recorder    *recorder // of the arrival that this context belongs to; nil outside of one
-	detached    bool      // has left its arrival, see Detach
+	tag          Tag
+	local        bool // the tag is not put on the wire: the lane colours from the node and says propagate: false
+	requestID    string
+	traceParent  string
+	traceState   string
+	arrivedTrace string    // the traceparent that arrived, where a tracer has put its own in its place
+	recorder     *recorder // of the arrival that this context belongs to; nil outside of one
+	detached     bool      // has left its arrival, see Detach
 }
 
 type metaKey struct{}

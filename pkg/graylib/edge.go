@@ -1,8 +1,12 @@
 package graylib
 
-import "strings"
+import (
+	"strings"
+	"sync/atomic"
+)
 
-// HeaderStripper is what [Runtime.Strip] needs of a request's headers.
+// HeaderStripper is what [Runtime.Strip] and [Runtime.Admit] need of a request's headers. It should be a [HeaderValues] too,
+// so that of several baggage headers all but our entry is kept; without it only the first one is.
 type HeaderStripper interface {
 	// Names calls yield with each header's name, in any case, until it returns false.
 	Names(yield func(name string) bool)
@@ -12,35 +16,114 @@ type HeaderStripper interface {
 	Carrier
 }
 
-// HeaderValues is what a [HeaderStripper] can offer beside, so that of several baggage headers all but our entry is kept.
-// Without it only the first one is.
-type HeaderValues interface {
-	// Values returns all values of a header, in order.
-	Values(name string) []string
+// stripper knows what is taken off requests from outside, and counts it by name. The names are few: those of ours and of the
+// presets, and one for each prefix.
+type stripper struct {
+	names    []string // in lower case, _ as -
+	counters []atomic.Int64
+	total    atomic.Int64
+}
+
+func newStripper(presets []preset) *stripper {
+	s := &stripper{}
+	add := func(name string) {
+		folded := foldName(name)
+		for _, n := range s.names {
+			if n == folded {
+				return
+			}
+		}
+		s.names = append(s.names, folded)
+	}
+	for _, name := range strippedHeaders {
+		add(name)
+	}
+	for i := range presets {
+		for _, keys := range presets[i].keys {
+			for _, k := range keys {
+				add(k.name)
+			}
+		}
+	}
+	s.counters = make([]atomic.Int64, len(s.names)+len(strippedPrefixes)+1)
+	return s
+}
+
+// index returns which counter a header's name belongs to, or -1: it is not stripped.
+func (s *stripper) index(name string) int {
+	name = strings.Trim(name, " \t")
+	for i, n := range s.names {
+		if equalName(name, n) {
+			return i
+		}
+	}
+	for i, p := range strippedPrefixes {
+		if len(name) >= len(p) && equalName(name[:len(p)], p) {
+			return len(s.names) + i
+		}
+	}
+	return -1
+}
+
+// baggageIndex is the counter of our entry in baggage headers.
+func (s *stripper) baggageIndex() int { return len(s.counters) - 1 }
+
+func (s *stripper) count(i int) {
+	s.counters[i].Add(1)
+	s.total.Add(1)
+}
+
+// counts returns how often each name was stripped.
+func (s *stripper) counts() map[string]int64 {
+	var m map[string]int64
+	for i := range s.counters {
+		n := s.counters[i].Load()
+		if n == 0 {
+			continue
+		}
+		if m == nil {
+			m = make(map[string]int64)
+		}
+		switch {
+		case i < len(s.names):
+			m[s.names[i]] = n
+		case i == s.baggageIndex():
+			m[baggageHeader+" "+BaggageEntry] = n
+		default:
+			m[strippedPrefixes[i-len(s.names)]+"*"] = n
+		}
+	}
+	return m
 }
 
 // Strip takes off a request from outside what only our own services may say (G9): tags, reasons, ids and traces, in every
-// form on the wire. Of a baggage header only our entry goes. It returns and counts the number of headers removed or changed.
+// form on the wire, and the keys of the presets that are switched on. Of a baggage header only our entry goes. It returns
+// the number of headers removed or changed, and counts them by name (Status.Stripped).
 func (rt *Runtime) Strip(h HeaderStripper) int {
-	var remove []string
-	baggage := ""
+	s := rt.propagation.stripper
+	var remove, baggage []string
+	n := 0
 	h.Names(func(name string) bool {
-		switch {
-		case Stripped(name):
+		if i := s.index(name); i >= 0 {
 			remove = append(remove, name)
-		case strings.EqualFold(strings.Trim(name, " \t"), baggageHeader):
-			baggage = name
+			s.count(i)
+			n++
+		} else if strings.EqualFold(strings.Trim(name, " \t"), baggageHeader) {
+			baggage = append(baggage, name)
 		}
 		return true
 	})
 	for _, name := range remove {
 		h.Remove(name)
 	}
-	n := len(remove)
-	if baggage != "" && stripBaggage(h, baggage) {
+	stripped := false
+	for _, name := range baggage {
+		stripped = stripBaggage(h, name) || stripped
+	}
+	if stripped {
+		s.count(s.baggageIndex())
 		n++
 	}
-	rt.strippedHeaders.Add(int64(n))
 	return n
 }
 
@@ -50,35 +133,22 @@ const baggageHeader = "baggage"
 // stripBaggage takes our entry out of the header of that name, which may stand there several times (the values are one list
 // then), and tells whether it was there.
 func stripBaggage(h HeaderStripper, name string) bool {
-	all := h.Get(name)
-	v, exact := h.(HeaderValues)
-	if exact {
-		all = strings.Join(v.Values(name), ",")
-	}
-	rest, found := withoutBaggageEntry(all)
-	if found || !exact { // without Values it can't be seen what further headers say: they go
+	rest, found := withoutBaggageEntry(joined(h, name))
+	if _, exact := h.(HeaderValues); found || !exact { // without Values it can't be seen what further headers say: they go
 		h.Remove(name)
-		h.Set(name, rest)
+		if rest != "" {
+			h.Set(name, rest)
+		}
 	}
 	return found
 }
 
-// Stripped tells whether a header of that name, in any case, is taken off what comes from outside. As servers behind
-// CGI-like bridges do, it takes _ for -; and it looks past blanks around the name, which lenient servers let through.
-func Stripped(name string) bool {
-	name = strings.Trim(name, " \t")
-	for _, s := range strippedHeaders {
-		if equalName(name, s) {
-			return true
-		}
-	}
-	for _, p := range strippedPrefixes {
-		if len(name) >= len(p) && equalName(name[:len(p)], p) {
-			return true
-		}
-	}
-	return false
-}
+var ownStripper = newStripper(nil)
+
+// Stripped tells whether a header of that name, in any case, is taken off what comes from outside, whatever presets are on.
+// As servers behind CGI-like bridges do, it takes _ for -; and it looks past blanks around the name, which lenient servers
+// let through.
+func Stripped(name string) bool { return ownStripper.index(name) >= 0 }
 
 // equalName compares header names without regard to case and to the difference of _ and -.
 func equalName(a, b string) bool {
@@ -101,6 +171,14 @@ func fold(c byte) byte {
 		return '-'
 	}
 	return c
+}
+
+func foldName(s string) string {
+	b := []byte(s)
+	for i := range b {
+		b[i] = fold(b[i])
+	}
+	return string(b)
 }
 
 // withoutBaggageEntry removes our entry from a baggage header (https://www.w3.org/TR/baggage/#header-content) and tells

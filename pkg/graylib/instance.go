@@ -22,12 +22,13 @@ const (
 	ReasonNoInstance    Reason = "fallback: no instance"    // the lane has no live instance here
 	ReasonConnectFailed Reason = "fallback: connect failed" // the lane's instances refused the connection
 	ReasonEjected       Reason = "fallback: ejected"        // the lane's instances are ejected
+	ReasonTimedOut      Reason = "fallback: timed out"      // the lane's instances didn't answer a call that may be repeated
 )
 
 // known tells whether r, read from the wire, is one of ours.
 func (r Reason) known() bool {
 	switch r {
-	case ReasonLane, ReasonBaseline, ReasonNoInstance, ReasonConnectFailed, ReasonEjected:
+	case ReasonLane, ReasonBaseline, ReasonNoInstance, ReasonConnectFailed, ReasonEjected, ReasonTimedOut:
 		return true
 	}
 	return false

@@ -11,7 +11,20 @@ type Keys struct {
 	TraceState  string
 	Hops        string // on the way back: the hops below and including the callee, JSON
 	Messages    string // on the way back: the messages sent by those hops, JSON
+	Baggage     string // W3C baggage, the optional second carrier; empty where the boundary has none
+
+	boundary boundary // which keys of other systems apply
 }
+
+// boundary is a kind of boundary, as presets distinguish them.
+type boundary uint8
+
+const (
+	boundaryOther boundary = iota // no preset
+	boundaryHTTP
+	boundaryMessage
+	boundaries
+)
 
 // HTTPKeys are header names, in the canonical lower case of HTTP/2; HTTP/1 compares them without regard to case.
 var HTTPKeys = Keys{
@@ -22,7 +35,13 @@ var HTTPKeys = Keys{
 	TraceState:  "tracestate",
 	Hops:        "x-gray-hops",
 	Messages:    "x-gray-messages",
+	Baggage:     "baggage",
+	boundary:    boundaryHTTP,
 }
+
+// HTTPSignedTag is the header with a tag that a trusted source signed, see [SignTag]. It is read at the edge alone, and taken
+// off there.
+const HTTPSignedTag = "x-gray-signed-tag"
 
 // RPCKeys are metainfo keys. Metainfo is rewritten to UPPER_SNAKE where it crosses HTTP, so nothing else is used.
 // Tag, RequestID and the trace are persistent (Kitex services without graylib hand them on), Reason is transient, and
@@ -35,6 +54,7 @@ var RPCKeys = Keys{
 	TraceState:  "TRACESTATE",
 	Hops:        "GRAY_HOPS",
 	Messages:    "GRAY_MESSAGES",
+	Baggage:     "BAGGAGE",
 }
 
 // MessageKeys are user properties of a message. A message has no reason and no way back.
@@ -43,6 +63,8 @@ var MessageKeys = Keys{
 	RequestID:   "gray_request_id",
 	TraceParent: "traceparent",
 	TraceState:  "tracestate",
+	Baggage:     "baggage",
+	boundary:    boundaryMessage,
 }
 
 // MessagePropertyEnv is the user property with the producer's own tag. It serves diagnosis; nothing is decided by it.
@@ -52,11 +74,13 @@ const MessagePropertyEnv = "gray_env"
 const BaggageEntry = "gray-tag"
 
 // MetadataTag is the key of an instance's own tag in the registry's metadata; absent means baseline.
-// MetadataInstance and MetadataService name the instance and the service it belongs to (`b` for `b.rpc`).
+// MetadataInstance and MetadataService name the instance and the service it belongs to (`b` for `b.rpc`), MetadataZone
+// where it stands; absent means unknown.
 const (
 	MetadataTag      = "gray_tag"
 	MetadataInstance = "gray_instance"
 	MetadataService  = "gray_service"
+	MetadataZone     = "gray_zone"
 )
 
 // Names of the rules document in the config centre.
@@ -72,6 +96,8 @@ const RPCServiceSuffix = ".rpc"
 const (
 	StatusPath = "/graychain/status" // identity, rules revision, last refusal: a Status as JSON, always 200
 	ReadyPath  = "/graychain/ready"  // 200 or 503, for probes
+
+	MetricsPath = "/metrics" // for Prometheus; the program mounts it (package grayprom)
 )
 
 // ObserverPath is appended to the observer's URL: POST of NDJSON, one Event a line.
@@ -101,7 +127,13 @@ const (
 	EnvObserver          = "GRAY_OBSERVER"
 	EnvJournal           = "GRAY_JOURNAL"
 	EnvMessages          = "GRAY_MESSAGES"
-	EnvState             = "GRAY_STATE" // folder for the last good rules document and the clients' caches
+	EnvZone              = "GRAY_ZONE"            // where this process stands; instances of the same zone are preferred
+	EnvTrustedProxies    = "GRAY_TRUSTED_PROXIES" // addresses and CIDRs of proxies whose X-Forwarded-For is believed, see Proxies
+	EnvBaggage           = "GRAY_BAGGAGE"         // on | off: the tag in W3C baggage beside our own key; off where nothing is said
+	EnvPresets           = "GRAY_PRESETS"         // other systems' keys beside ours: mse,polaris=<lane group>,sermant=<key>,joylive=<lane space id>
+	EnvTrustKeys         = "GRAY_TRUST_KEYS"      // at the edge: keys of signed tags, id:base64[,id:base64…]
+	EnvTrustCIDRs        = "GRAY_TRUST_CIDRS"     // at the edge: networks of direct peers whose tag is believed, CIDR[,CIDR…]
+	EnvState             = "GRAY_STATE"           // folder for the last good rules document and the clients' caches
 )
 
 // strippedPrefixes are the HTTP forms of Kitex's metainfo, which a server with the HTTP bridge would believe.
@@ -110,7 +142,7 @@ var strippedPrefixes = []string{"rpc-persist-", "rpc-transit-"}
 // strippedHeaders are the names that only our own services may set; the gateway takes them off what comes from outside.
 var strippedHeaders = []string{
 	HTTPKeys.Tag, HTTPKeys.Reason, HTTPKeys.RequestID, HTTPKeys.TraceParent, HTTPKeys.TraceState,
-	HTTPKeys.Hops, HTTPKeys.Messages,
+	HTTPKeys.Hops, HTTPKeys.Messages, HTTPSignedTag,
 	MessageKeys.Tag, MessagePropertyEnv, MessageKeys.RequestID,
 	RPCKeys.Tag, RPCKeys.Reason, RPCKeys.RequestID, RPCKeys.Hops, RPCKeys.Messages,
 }

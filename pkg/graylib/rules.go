@@ -116,9 +116,10 @@ type Request interface {
 // RulesStatus tells where the rules in force come from.
 type RulesStatus struct {
 	Revision int64     `json:"revision"`
-	Origin   string    `json:"origin"`           // "nacos", "disk", "static" or "none"
-	ReadAt   time.Time `json:"readAt,omitzero"`  // when the config centre last answered with the document in force
-	Refusal  string    `json:"refusal,omitzero"` // why the newest document was refused; empty = it wasn't
+	Origin   string    `json:"origin"`            // "nacos", "disk", "static" or "none"
+	ReadAt   time.Time `json:"readAt,omitzero"`   // when the config centre last answered with the document in force
+	Refusal  string    `json:"refusal,omitzero"`  // why the newest document was refused; empty = it wasn't
+	Refusals int64     `json:"refusals,omitzero"` // since the start; one that is read again and refused for the same reason counts once
 }
 
 // RulesSource holds the last good rules document. Implementations are safe for concurrent use.

@@ -21,15 +21,20 @@ type Runtime struct {
 	log      *slog.Logger
 	started  time.Time
 
-	malformedTags   atomic.Int64
-	strippedHeaders atomic.Int64
-	logMalformed    sync.Once
+	telemetry     Telemetry // nil: nobody is told
+	telemetryList telemetries
+
+	malformedTags atomic.Int64
+	propagation   propagation
+	logMalformed  sync.Once
 
 	mu       sync.Mutex
 	notReady map[string]string // component -> why
 
 	announced announcements
 	routes    routes
+	ejection  Ejection
+	zone      string
 }
 
 // Option sets one thing of a [Runtime].
@@ -65,6 +70,12 @@ func New(id Identity, opts ...Option) (*Runtime, error) {
 	for _, o := range opts {
 		o(rt)
 	}
+	if rt.zone == "" {
+		rt.zone = rt.config.Zone
+	}
+	if err := rt.propagation.prepare(rt.config); err != nil {
+		return nil, err
+	}
 	if rt.rules == nil {
 		rt.rules = StaticRules(NoRules)
 	}
@@ -74,6 +85,9 @@ func New(id Identity, opts ...Option) (*Runtime, error) {
 	rt.addr.Store(&id.Addr)
 	if r, ok := rt.registry.(StateTeller); ok {
 		r.OnState(rt.SetReady)
+	}
+	if err := rt.attach(); err != nil {
+		return nil, err
 	}
 	return rt, nil
 }
@@ -132,6 +146,9 @@ func (rt *Runtime) Report(e Event) {
 // from being closed; the error joins them all.
 func (rt *Runtime) Close() error {
 	var errs []error
+	for _, t := range rt.routes.load() {
+		t.endProbes()
+	}
 	if rt.registry != nil {
 		errs = append(errs, rt.registry.Close())
 	}
@@ -152,8 +169,8 @@ func (rt *Runtime) Table(ctx context.Context, endpoint string) (*Table, error) {
 		return NewTable(endpoint), invalid(EnvNacosAddr, rt.config.NacosAddr, "no registry is configured")
 	}
 	t, err := rt.registry.Table(ctx, endpoint)
-	if t != nil {
-		rt.routes.note(t)
+	if t != nil && rt.routes.note(t) {
+		t.attach(rt)
 	}
 	return t, err
 }

@@ -8,18 +8,24 @@ import (
 
 // Status is what GET /graychain/status answers.
 type Status struct {
-	Service         string      `json:"service"`
-	Tag             Tag         `json:"tag"`
-	Instance        string      `json:"instance"`
-	Addr            string      `json:"addr"`
-	Started         time.Time   `json:"started"`
-	Ready           bool        `json:"ready"`
-	NotReady        []string    `json:"notReady,omitempty"` // "<component>: <why>"
-	Rules           RulesStatus `json:"rules"`
-	Routes          Routes      `json:"routes,omitempty"`
-	MalformedTags   int64       `json:"malformedTags"`   // seen on the wire since the start
-	StrippedHeaders int64       `json:"strippedHeaders"` // taken off requests from outside since the start
-	DroppedEvents   int64       `json:"droppedEvents"`
+	Service          string               `json:"service"`
+	Tag              Tag                  `json:"tag"`
+	Instance         string               `json:"instance"`
+	Addr             string               `json:"addr"`
+	Started          time.Time            `json:"started"`
+	Ready            bool                 `json:"ready"`
+	NotReady         []string             `json:"notReady,omitempty"` // "<component>: <why>"
+	Rules            RulesStatus          `json:"rules"`
+	Routes           Routes               `json:"routes,omitempty"`
+	Ejected          map[string][]Ejected `json:"ejected,omitempty"`          // by endpoint: what is left out now
+	Ejections        int64                `json:"ejections"`                  // since the start
+	MalformedTags    int64                `json:"malformedTags"`              // seen on the wire since the start
+	StrippedHeaders  int64                `json:"strippedHeaders"`            // taken off requests from outside since the start
+	Stripped         map[string]int64     `json:"stripped,omitempty"`         // the same by name
+	Trust            *TrustStatus         `json:"trust,omitempty"`            // where a trusted source is configured
+	TagDisagreements int64                `json:"tagDisagreements,omitempty"` // carriers that named another tag than the one that counted
+	BaggageFull      int64                `json:"baggageFull,omitempty"`      // tags that found no room in a baggage header
+	DroppedEvents    int64                `json:"droppedEvents"`
 }
 
 // Status returns the state of this process.
@@ -27,8 +33,9 @@ func (rt *Runtime) Status() Status {
 	id := rt.Identity()
 	s := Status{
 		Service: id.Service, Tag: id.Tag, Instance: id.Instance, Addr: id.Addr, Started: rt.started,
-		Rules: rt.rules.Status(), Routes: rt.Routes(), MalformedTags: rt.malformedTags.Load(), StrippedHeaders: rt.strippedHeaders.Load(),
+		Rules: rt.rules.Status(), Routes: rt.Routes(), Ejected: rt.Ejected(), Ejections: rt.Ejections(), MalformedTags: rt.malformedTags.Load(), StrippedHeaders: rt.propagation.stripper.total.Load(),
 	}
+	rt.propagation.fill(&s)
 	if d, ok := rt.reporter.(interface{ Dropped() int64 }); ok {
 		s.DroppedEvents = d.Dropped()
 	}

@@ -12,7 +12,7 @@ import (
 type Set struct {
 	instances []Instance
 	alias     *aliasTable // nil where all weights are equal
-	cursor    atomic.Uint64
+	cursor    atomic.Uint64 // of which the lower half counts
 }
 
 func newSet(instances []Instance) *Set {
@@ -41,7 +41,7 @@ func (s *Set) Pick() (*Instance, bool) {
 	case s.alias != nil:
 		return &s.instances[s.alias.pick()], true
 	default:
-		return &s.instances[s.cursor.Add(1)%uint64(n)], true
+		return &s.instances[uint32(s.cursor.Add(1))%uint32(n)], true // 32 bits are divided in half the time
 	}
 }
 
@@ -165,9 +165,13 @@ func (s *Snapshot) Choose(tag Tag) (*Set, Reason) {
 
 // Table holds the newest snapshot of one service; a registry's push swaps it. Its methods are safe for concurrent use and
 // readers never block.
+//
+// Beside the snapshot it knows which instances failed, see [Ejection]: the first [Runtime] that asks for a table decides
+// how they are ejected, and which zone is its own. Before that nothing is ejected.
 type Table struct {
-	service  string
-	snapshot atomic.Pointer[Snapshot]
+	service string
+	view    atomic.Pointer[view]
+	health  healths
 
 	mu       sync.Mutex
 	watchers map[*func(old, now *Snapshot)]struct{}
@@ -176,7 +180,8 @@ type Table struct {
 // NewTable returns an empty table for the service, as named in the registry.
 func NewTable(service string) *Table {
 	t := &Table{service: service, watchers: make(map[*func(old, now *Snapshot)]struct{})}
-	t.snapshot.Store(emptySnapshot)
+	t.health.settings.After = -1 // until a runtime asks for it
+	t.view.Store(newView(emptySnapshot, nil, ""))
 	return t
 }
 
@@ -184,7 +189,26 @@ func NewTable(service string) *Table {
 func (t *Table) Service() string { return t.service }
 
 // Load returns the newest snapshot, never nil.
-func (t *Table) Load() *Snapshot { return t.snapshot.Load() }
+func (t *Table) Load() *Snapshot { return t.view.Load().snapshot }
+
+// rebuild works out where calls go. It is called with health.mu held.
+func (t *Table) rebuild(s *Snapshot) {
+	var out map[string]*health
+	if m := t.health.suspects.Load(); m != nil {
+		out = *m
+	}
+	t.view.Store(newView(s, out, t.health.zone))
+}
+
+// swap puts a snapshot in place and returns the one before.
+func (t *Table) swap(s *Snapshot) *Snapshot {
+	t.health.mu.Lock()
+	defer t.health.mu.Unlock()
+	old := t.Load()
+	t.forget(s)
+	t.rebuild(s)
+	return old
+}
 
 // Store puts a new snapshot in place (nil = no instances) and tells the watchers, one after the other, before it returns.
 func (t *Table) Store(s *Snapshot) {
@@ -193,7 +217,7 @@ func (t *Table) Store(s *Snapshot) {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	old := t.snapshot.Swap(s)
+	old := t.swap(s)
 	for fn := range t.watchers {
 		(*fn)(old, s)
 	}

@@ -1,4 +1,4 @@
-// Package rulescmd is `graychain rules`: to check, explain, read, publish and edit the rules document.
+// Package rulescmd is `graychain rules`: to check, explain, read, publish, edit and turn back the rules document, and to see who applies it.
 package rulescmd
 
 import (
@@ -51,19 +51,20 @@ func New(deps Deps) *cobra.Command {
 	}
 	cmd := &cobra.Command{
 		Use:   "rules",
-		Short: "Check, explain, read, publish and edit the rules document",
+		Short: "Check, explain, read, publish, edit and turn back the rules document",
 		Long: `The rules document says which requests belong to which lane, who consumes a lane's messages, and which messages are
 marked by what they say. It is kept in Nacos, and every service takes a change over within a second.`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) > 0 {
-				return deps.Usage(fmt.Errorf("unknown command %q: want check, explain, get, apply or edit", args[0]))
+				return deps.Usage(fmt.Errorf("unknown command %q: want check, explain, get, apply, edit, history, rollback or status", args[0]))
 			}
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.PersistentFlags().String("nacos", "", "Nacos host:port (default $"+graylib.EnvNacosAddr+", else the running suite's, else "+DefaultNacos+")")
-	for _, c := range []*cobra.Command{newCheck(), newExplain(deps), newGet(deps), newApply(deps), newEdit(deps)} {
+	for _, c := range []*cobra.Command{newCheck(), newExplain(deps), newGet(deps), newApply(deps), newEdit(deps),
+		newHistory(deps), newRollback(deps), newStatus(deps)} {
 		args := c.Args
 		c.Args = func(cmd *cobra.Command, a []string) error {
 			if err := args(cmd, a); err != nil {

@@ -56,7 +56,7 @@ func run(ctx context.Context, argv []string) (code int, err error) {
 				return 1, err
 			}
 			defer func() {
-				stop, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+				stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
 				defer cancel()
 				err = errors.Join(err, servers.Stop(stop), os.RemoveAll(dir))
 			}()

@@ -2,9 +2,12 @@ package grayhertz
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/cloudwego/hertz/pkg/app/client"
+	"github.com/cloudwego/hertz/pkg/common/config"
+	errs "github.com/cloudwego/hertz/pkg/common/errors"
 	"github.com/cloudwego/hertz/pkg/protocol"
 
 	"github.com/graychain/graychain/pkg/graylib"
@@ -15,7 +18,8 @@ type departedKey struct{}
 // ClientMiddleware returns the middleware that sends requests with config.WithSD(true) to an instance of the service
 // that the URL's host names: one of the tag's lane, or of the baseline. Where no connection can be made, which means that
 // nothing was sent, the next instance is tried, and when the lane has none left the baseline; a timed-out or failed
-// request is not repeated. Other requests are left alone, see [WithHosts]. Where the process-wide default can't be
+// request is not repeated unless [WithIdempotent] declares it. Timeouts count towards the instance's ejection, see
+// [graylib.Ejection]. Other requests are left alone, see [WithHosts]. Where the process-wide default can't be
 // built, each request fails with the reason.
 func ClientMiddleware(opts ...Option) client.Middleware {
 	o, err := apply(opts)
@@ -49,7 +53,7 @@ func WrapClient(c *client.Client, err error, opts ...Option) (*client.Client, er
 	return c, nil
 }
 
-func (o *options) call(ctx context.Context, req *protocol.Request, resp *protocol.Response, next client.Endpoint) error {
+func (o *options) call(ctx context.Context, req *protocol.Request, resp *protocol.Response, next client.Endpoint) (failed error) {
 	discovered := req.Options().IsSD()
 	if ctx.Value(departedKey{}) == req || !discovered && !o.hosts[string(req.Host())] {
 		return next(ctx, req, resp)
@@ -57,6 +61,13 @@ func (o *options) call(ctx context.Context, req *protocol.Request, resp *protoco
 	ctx = context.WithValue(ctx, departedKey{}, req)
 	service := string(req.Host())
 	ctx, call := o.rt.Depart(ctx, service, &requestView{req: req, ctx: ctx})
+	if t := o.rt.Telemetry(); t != nil {
+		var done func(graylib.Outcome)
+		ctx, done = t.Departed(ctx, call, graylib.Departing{
+			Endpoint: service, Protocol: graylib.ProtocolHTTP, Method: string(req.Header.Method()),
+		})
+		defer func() { done(outcome(resp, failed)) }()
+	}
 	if !discovered {
 		call.Inject(graylib.HTTPKeys, requestCarrier{&req.Header})
 		err := next(ctx, req, resp)
@@ -68,6 +79,10 @@ func (o *options) call(ctx context.Context, req *protocol.Request, resp *protoco
 		return fmt.Errorf("%w of service %q: %w", graylib.ErrNoInstance, service, err)
 	}
 	defer req.SetHost(service)
+	repeatable := o.idempotent != nil && !req.IsBodyStream() && o.idempotent(req)
+	if repeatable {
+		defer o.boundTry(req)()
+	}
 	for {
 		in, _, nextErr := call.Next(table)
 		if nextErr != nil {
@@ -79,11 +94,31 @@ func (o *options) call(ctx context.Context, req *protocol.Request, resp *protoco
 		call.Inject(graylib.HTTPKeys, requestCarrier{&req.Header})
 		req.SetHost(in.Addr)
 		err = next(ctx, req, resp)
-		if !graylib.DialFailed(err) || ctx.Err() != nil {
+		ended(call, err)
+		if err == nil || ctx.Err() != nil || !repeatable && !graylib.DialFailed(err) {
 			o.arriveBack(call, resp, err)
 			return err
 		}
 	}
+}
+
+// boundTry sets the time for one try on a request, and returns what takes it off again.
+func (o *options) boundTry(req *protocol.Request) (undo func()) {
+	set := req.Options().ReadTimeout()
+	if o.tryTimeout <= 0 || set > 0 && set <= o.tryTimeout {
+		return func() {}
+	}
+	req.SetOptions(config.WithReadTimeout(o.tryTimeout))
+	return func() { req.SetOptions(config.WithReadTimeout(set)) }
+}
+
+// ended says how a try ended. Hertz's timeouts are no [net.Error].
+func ended(call *graylib.Call, err error) {
+	if errors.Is(err, errs.ErrTimeout) {
+		call.TimedOut()
+		return
+	}
+	call.Ended(err)
 }
 
 // arriveBack takes in what the callee says of its hops.
@@ -91,4 +126,13 @@ func (o *options) arriveBack(call *graylib.Call, resp *protocol.Response, err er
 	if err == nil && resp != nil {
 		call.Return(graylib.HTTPKeys, responseCarrier{&resp.Header})
 	}
+}
+
+// outcome is how a call ended, for telemetry.
+func outcome(resp *protocol.Response, err error) graylib.Outcome {
+	o := graylib.Outcome{Err: err}
+	if err == nil && resp != nil {
+		o.Status = resp.StatusCode()
+	}
+	return o
 }

@@ -40,15 +40,24 @@ func (o *options) serve(ctx context.Context, c *app.RequestContext) {
 	o.drainer.begin()
 	defer func() { o.drainer.end(&c.Response) }()
 	request := requestCarrier{&c.Request.Header}
+	root := false
 	if o.edge {
-		o.rt.Strip(request)
-		graylib.Enter(graylib.HTTPKeys, request)
+		root = o.rt.Admit(request, graylib.Outside{
+			Peer: peerIP(c), Method: string(c.Method()), Path: string(c.Request.URI().PathOriginal()),
+		})
 	}
 	ctx = context.WithValue(ctx, arrivedKey{}, c)
-	ctx = graylib.WithClientIP(ctx, remoteIP(c))
+	ctx = graylib.WithClientIP(ctx, o.clientIP(c))
 	ctx, arrival := o.rt.Arrive(ctx, graylib.ProtocolHTTP, graylib.HTTPKeys, request)
 
 	status := http.StatusInternalServerError // what recovery makes of a panic
+	if t := o.rt.Telemetry(); t != nil {
+		var ended func(graylib.Outcome)
+		ctx, ended = t.Arrived(ctx, graylib.Arriving{
+			Hop: arrival.Hop(), Method: string(c.Method()), Route: c.FullPath(), Root: root,
+		})
+		defer func() { ended(graylib.Outcome{Status: status}) }()
+	}
 	defer func() {
 		if o.edge {
 			o.leave(ctx, c, arrival, status)
@@ -100,7 +109,13 @@ func (o *options) leave(ctx context.Context, c *app.RequestContext, arrival *gra
 	})
 }
 
-func remoteIP(c *app.RequestContext) string {
+// clientIP returns the address of who sent the request, as far as trusted proxies tell.
+func (o *options) clientIP(c *app.RequestContext) string {
+	return o.rt.Config().TrustedProxies.ClientIP(c.RemoteAddr().String(), func() []string { return c.Request.Header.GetAll(graylib.ForwardedHeader) })
+}
+
+// peerIP returns the address of the direct peer, or "".
+func peerIP(c *app.RequestContext) string {
 	host, _, err := net.SplitHostPort(c.RemoteAddr().String())
 	if err != nil {
 		return ""

@@ -3,6 +3,8 @@ package grayhertz
 import (
 	"time"
 
+	"github.com/cloudwego/hertz/pkg/protocol"
+
 	"github.com/graychain/graychain/pkg/graylib"
 )
 
@@ -19,6 +21,9 @@ type options struct {
 	settle    time.Duration
 	hosts     map[string]bool
 	drainer   *drainer // nil: nobody waits for the server's requests
+
+	idempotent func(*protocol.Request) bool // nil: none is
+	tryTimeout time.Duration                // 0 = none
 }
 
 // WithRuntime sets the runtime. The default is the process-wide one, [graylib.Default].
@@ -54,6 +59,19 @@ func WithHosts(hosts ...string) Option {
 		}
 	}
 }
+
+// WithIdempotent declares which requests a client may send more than once, because the callee does the same for two as for one.
+// By default none are: a method says little of what a service does with it. Such a request, unless its body streams, fails
+// over when an instance doesn't answer in time ([WithTryTimeout]) or the connection breaks: each instance gets it at
+// most once.
+func WithIdempotent(is func(*protocol.Request) bool) Option {
+	return func(o *options) { o.idempotent = is }
+}
+
+// WithTryTimeout sets how long one instance has to begin its answer to a request that [WithIdempotent] declares, before
+// the next one is tried: it takes the place of the request's and the client's ReadTimeout, where those are longer or none. It
+// doesn't bound other requests. The default, 0, is none.
+func WithTryTimeout(d time.Duration) Option { return func(o *options) { o.tryTimeout = d } }
 
 // apply reads the options. The error is that of the process-wide default.
 func apply(opts []Option) (*options, error) {

@@ -43,14 +43,13 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	in := headers{graylib.HeaderCarrier(r.Header)}
+	root := false
 	if h.edge {
-		h.rt.Strip(in)
-		graylib.Enter(graylib.HTTPKeys, in)
+		peer, _, _ := net.SplitHostPort(r.RemoteAddr)
+		root = h.rt.Admit(in, graylib.Outside{Peer: peer, Method: r.Method, Path: r.URL.EscapedPath()})
 	}
 	ctx := context.WithValue(r.Context(), arrivedKey{}, h.rt)
-	if host, _, err := net.SplitHostPort(r.RemoteAddr); err == nil {
-		ctx = graylib.WithClientIP(ctx, host)
-	}
+	ctx = graylib.WithClientIP(ctx, h.rt.Config().TrustedProxies.ClientIP(r.RemoteAddr, func() []string { return r.Header.Values(graylib.ForwardedHeader) }))
 	ctx, arrival := h.rt.Arrive(ctx, graylib.ProtocolHTTP, graylib.HTTPKeys, in)
 	out := &responseWriter{ResponseWriter: w, status: http.StatusOK}
 	out.before = func() {
@@ -64,6 +63,12 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		arrival.Return(graylib.HTTPKeys, c)
 	}
 	ended := false
+	served := r // as next has it: ServeMux writes the pattern into it
+	if t := h.rt.Telemetry(); t != nil {
+		var done func(graylib.Outcome)
+		ctx, done = t.Arrived(ctx, graylib.Arriving{Hop: arrival.Hop(), Method: r.Method, Route: r.Pattern, Root: root})
+		defer func() { done(graylib.Outcome{Status: out.status, Route: served.Pattern}) }()
+	}
 	defer func() {
 		if !ended {
 			out.status = http.StatusInternalServerError // a panic, which net/http logs and cuts the connection for
@@ -78,7 +83,8 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			})
 		}
 	}()
-	h.next.ServeHTTP(out, r.WithContext(ctx))
+	served = r.WithContext(ctx)
+	h.next.ServeHTTP(out, served)
 	ended = true
 }
 

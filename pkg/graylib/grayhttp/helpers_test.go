@@ -22,12 +22,12 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 type mesh struct {
-	t        *testing.T
+	t        testing.TB
 	registry *graylibtest.Registry
 	rules    *graylibtest.Rules
 }
 
-func newMesh(t *testing.T) *mesh {
+func newMesh(t testing.TB) *mesh {
 	return &mesh{t: t, registry: graylibtest.NewRegistry(), rules: &graylibtest.Rules{}}
 }
 
@@ -36,7 +36,8 @@ func (m *mesh) runtime(service string, tag graylib.Tag, opts ...graylib.Option) 
 	id := graylib.Identity{Service: service, Tag: tag, Instance: service + "-" + tag.String()}
 	rt, err := graylib.New(id, append([]graylib.Option{
 		graylib.WithRegistry(m.registry.As(id)), graylib.WithRules(m.rules),
-		graylib.WithLogger(slog.New(slog.DiscardHandler))}, opts...)...)
+		graylib.WithLogger(slog.New(slog.DiscardHandler)),
+		graylib.WithEjection(graylib.Ejection{After: -1})}, opts...)...)
 	if err != nil {
 		m.t.Fatal(err)
 	}

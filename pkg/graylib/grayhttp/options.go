@@ -1,6 +1,9 @@
 package grayhttp
 
 import (
+	"net/http"
+	"time"
+
 	"github.com/graychain/graychain/pkg/graylib"
 )
 
@@ -8,9 +11,11 @@ import (
 type Option func(*options)
 
 type options struct {
-	rt    *graylib.Runtime
-	edge  bool
-	hosts map[string]bool
+	rt         *graylib.Runtime
+	edge       bool
+	hosts      map[string]bool
+	idempotent func(*http.Request) bool // nil: none is
+	tryTimeout time.Duration            // 0 = none
 }
 
 // WithRuntime sets the runtime. The default is the process-wide one, [graylib.Default].
@@ -30,6 +35,18 @@ func WithHosts(hosts ...string) Option {
 		}
 	}
 }
+
+// WithIdempotent declares which requests a transport may send more than once, because the callee does the same for two as for
+// one. By default none are: a method says little of what a service does with it. Such a request, where it has no body or
+// one that can be had again ([http.Request.GetBody]), fails over when an instance doesn't answer in time
+// ([WithTryTimeout]) or the connection breaks: each instance gets it at most once.
+func WithIdempotent(is func(*http.Request) bool) Option {
+	return func(o *options) { o.idempotent = is }
+}
+
+// WithTryTimeout sets how long one instance has to begin its answer to a request that [WithIdempotent] declares, before
+// the next one is tried. It doesn't bound other requests. The default, 0, is none: the request's own deadline holds alone.
+func WithTryTimeout(d time.Duration) Option { return func(o *options) { o.tryTimeout = d } }
 
 // apply reads the options. The error is that of the process-wide default.
 func apply(opts []Option) (*options, error) {

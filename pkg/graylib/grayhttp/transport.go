@@ -3,8 +3,10 @@ package grayhttp
 import (
 	"context"
 	"fmt"
+	"io"
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/graychain/graychain/pkg/graylib"
 )
@@ -12,7 +14,8 @@ import (
 // Transport wraps base (nil = [http.DefaultTransport]) so that requests to a host that is a service's name reach one of its
 // instances: of the tag's lane, or of the baseline. Where no connection can be made, which means that nothing
 // was sent, the next instance is tried, and when the lane has none left the baseline; a timed-out or failed request is not
-// repeated. The callee sees the service's name as Host. Where the process-wide default can't be built, each request
+// repeated unless [WithIdempotent] declares it. Timeouts count towards the instance's ejection, see [graylib.Ejection].
+// The callee sees the service's name as Host. Where the process-wide default can't be built, each request
 // fails with the reason.
 func Transport(base http.RoundTripper, opts ...Option) http.RoundTripper {
 	if base == nil {
@@ -51,7 +54,7 @@ func (t *transport) CloseIdleConnections() {
 }
 
 // RoundTrip implements [http.RoundTripper].
-func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
+func (t *transport) RoundTrip(r *http.Request) (answer *http.Response, failed error) {
 	discovered := t.discovered(r.URL.Host)
 	if r.Context().Value(departedKey{}) == t.rt || !discovered && !t.hosts[r.URL.Host] {
 		return t.base.RoundTrip(r)
@@ -60,6 +63,13 @@ func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	out := r.Clone(context.WithValue(r.Context(), departedKey{}, t.rt)) // a RoundTripper leaves its request as it is
 	body := newBody(out)
 	ctx, call := t.rt.Depart(out.Context(), service, &requestView{req: out})
+	if told := t.rt.Telemetry(); told != nil {
+		var done func(graylib.Outcome)
+		ctx, done = told.Departed(ctx, call, graylib.Departing{
+			Endpoint: service, Protocol: graylib.ProtocolHTTP, Method: r.Method,
+		})
+		defer func() { done(outcome(answer, failed)) }()
+	}
 	out = out.WithContext(ctx)
 	if !discovered {
 		return t.try(call, out, body)
@@ -73,6 +83,7 @@ func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	if out.Host == "" {
 		out.Host = service
 	}
+	repeatable := t.idempotent != nil && t.idempotent(r) && (body.rc == nil || r.GetBody != nil)
 	for err = nil; ; {
 		in, _, nextErr := call.Next(table)
 		if nextErr != nil {
@@ -83,14 +94,77 @@ func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 			}
 			return nil, nextErr
 		}
+		if body.touched() {
+			if body, err = again(r, out, body); err != nil {
+				return nil, err
+			}
+		}
 		out.URL.Host = in.Addr
-		resp, tryErr := t.send(call, out)
-		if !graylib.DialFailed(tryErr) || body.touched() || ctx.Err() != nil {
+		resp, tryErr := t.tryOne(call, out, repeatable)
+		call.Ended(tryErr)
+		next := tryErr != nil && ctx.Err() == nil && (repeatable || graylib.DialFailed(tryErr) && !body.touched())
+		if !next {
 			body.finish()
 			return resp, tryErr
 		}
 		err = tryErr
 	}
+}
+
+// again puts a fresh body in place of one that was read for an earlier try.
+func again(r, out *http.Request, old *body) (*body, error) {
+	old.finish()
+	rc, err := r.GetBody()
+	if err != nil {
+		return nil, fmt.Errorf("graylib: the body can't be had again for another try: %w", err)
+	}
+	out.Body = rc
+	return newBody(out), nil
+}
+
+// ErrTryTimeout is wrapped where an instance didn't begin its answer in time, see [WithTryTimeout]. It is a timeout in the
+// sense of [net.Error].
+var ErrTryTimeout error = tryTimeoutError{}
+
+type tryTimeoutError struct{}
+
+func (tryTimeoutError) Error() string   { return "no answer within the time for one try" }
+func (tryTimeoutError) Timeout() bool   { return true }
+func (tryTimeoutError) Temporary() bool { return true }
+
+// tryOne sends a request to one instance; one that is repeatable within the time for one try.
+func (t *transport) tryOne(call *graylib.Call, out *http.Request, repeatable bool) (*http.Response, error) {
+	if !repeatable || t.tryTimeout <= 0 || out.Header.Get("Upgrade") != "" {
+		return t.send(call, out)
+	}
+	ctx, cancel := context.WithCancel(out.Context())
+	timer := time.AfterFunc(t.tryTimeout, cancel)
+	resp, err := t.send(call, out.WithContext(ctx))
+	inTime := timer.Stop()
+	switch {
+	case err == nil && inTime:
+		resp.Body = &tryBody{ReadCloser: resp.Body, cancel: cancel}
+		return resp, nil
+	case err == nil: // the answer began too late, and reading it would fail
+		_ = resp.Body.Close()
+	}
+	cancel()
+	if !inTime && out.Context().Err() == nil {
+		return nil, fmt.Errorf("%s at %s: %w (%s)", out.Host, out.URL.Host, ErrTryTimeout, t.tryTimeout)
+	}
+	return nil, err
+}
+
+// tryBody frees a try's context when the answer was read.
+type tryBody struct {
+	io.ReadCloser
+	cancel context.CancelFunc
+}
+
+// Close implements [io.Closer].
+func (b *tryBody) Close() error {
+	defer b.cancel()
+	return b.ReadCloser.Close()
 }
 
 // try sends a request whose instance is given.
@@ -117,4 +191,13 @@ func closeBody(r *http.Request) {
 	if r.Body != nil {
 		_ = r.Body.Close()
 	}
+}
+
+// outcome is how a call ended, for telemetry: when its answer has begun.
+func outcome(answer *http.Response, err error) graylib.Outcome {
+	o := graylib.Outcome{Err: err}
+	if answer != nil {
+		o.Status = answer.StatusCode
+	}
+	return o
 }

@@ -10,9 +10,9 @@ import (
 	"github.com/cloudwego/kitex/pkg/endpoint"
 	"github.com/cloudwego/kitex/pkg/kerrors"
 	"github.com/cloudwego/kitex/pkg/remote"
+	"github.com/cloudwego/kitex/pkg/remote/trans/nphttp2/metadata"
 	"github.com/cloudwego/kitex/pkg/rpcinfo"
 	"github.com/cloudwego/kitex/pkg/rpcinfo/remoteinfo"
-	"github.com/cloudwego/kitex/pkg/serviceinfo"
 	"github.com/cloudwego/kitex/pkg/streaming"
 
 	"github.com/graychain/graychain/pkg/graylib"
@@ -30,6 +30,8 @@ type departure struct {
 
 	back     map[string]string // what came back with a unary answer
 	returned sync.Once
+
+	ended func(graylib.Outcome) // tells telemetry, the first time alone; may be nil
 }
 
 // comeBack takes in what the callee sent back, once.
@@ -42,10 +44,19 @@ func (d *departure) comeBack(values map[string]string) {
 
 // depart is the client's outer middleware: it comes before Kitex resolves the service.
 func (c *clientSide) depart(next endpoint.Endpoint) endpoint.Endpoint {
-	return func(ctx context.Context, req, resp interface{}) error {
+	return func(ctx context.Context, req, resp interface{}) (err error) {
 		ri := rpcinfo.GetRPCInfo(ctx)
 		ctx, call := c.rt.Depart(ctx, c.endpoint, &requestView{ctx: ctx, ri: ri})
 		d := &departure{call: call, ri: ri}
+		if t := c.rt.Telemetry(); t != nil {
+			_, isStream := resp.(*streaming.Result)
+			ctx = d.tell(ctx, t, c.endpoint, isStream)
+			defer func() {
+				if !isStream || err != nil { // a stream ends later
+					d.ended(outcome(ri, err))
+				}
+			}()
+		}
 		ctx = context.WithValue(ctx, departureKey{}, d)
 		if c.discovers && !addressed(ri) {
 			table, err := c.rt.Table(ctx, c.endpoint)
@@ -54,7 +65,7 @@ func (c *clientSide) depart(next endpoint.Endpoint) endpoint.Endpoint {
 			}
 			d.table = table
 		}
-		err := next(ctx, req, resp)
+		err = next(ctx, req, resp)
 		if d.noInstance != nil && errors.Is(err, kerrors.ErrNoMoreInstance) {
 			cause := d.noInstance
 			if d.lastDial != nil {
@@ -73,29 +84,6 @@ func (c *clientSide) depart(next endpoint.Endpoint) endpoint.Endpoint {
 func addressed(ri rpcinfo.RPCInfo) bool {
 	r := remoteinfo.AsRemoteInfo(ri.To())
 	return r != nil && r.GetInstance() != nil
-}
-
-// send is the client's inner middleware: it comes after an instance was picked, once for each that is tried.
-func (c *clientSide) send(next endpoint.Endpoint) endpoint.Endpoint {
-	return func(ctx context.Context, req, resp interface{}) error {
-		d := departureOf(ctx, rpcinfo.GetRPCInfo(ctx))
-		if d == nil {
-			return next(ctx, req, resp)
-		}
-		err := next(inject(ctx, d.call), req, resp)
-		if err == nil {
-			return nil
-		}
-		if errors.Is(err, kerrors.ErrGetConnection) {
-			d.lastDial = err
-		} else if _, isStream := resp.(*streaming.Result); isStream && graylib.DialFailed(err) {
-			// Kitex says of calls that a connection couldn't be made, and tries the next instance; of TTHeader streams it
-			// doesn't say.
-			d.lastDial = err
-			err = kerrors.ErrGetConnection.WithCause(err)
-		}
-		return err
-	}
 }
 
 // metaHandler takes what a callee sends back with a unary answer. Kitex's own place for it, the context's backward
@@ -123,19 +111,43 @@ func (*metaHandler) ReadMeta(ctx context.Context, msg remote.Message) (context.C
 }
 
 // streamEvents take what a callee sends back with a stream: in the trailer, which is handed over before the last Recv
-// returns, so that the hops are known when a caller has seen the end; in client streaming in the header. (Asking the stream
-// for its trailer would take it from the application: it can be had once.)
+// returns, so that the hops are known when a caller has seen the end; where there is one answer, in the header. (Asking the
+// stream for its trailer would take it from the application: it can be had once.) Over gRPC calls are streams too.
 var streamEvents = rpcinfo.ClientStreamEventHandler{
 	HandleStreamRecvHeaderEvent: func(ctx context.Context, ri rpcinfo.RPCInfo, evt rpcinfo.StreamRecvHeaderEvent) {
-		if d := departureFrom(ctx); d != nil && ri.Invocation().StreamingMode() == serviceinfo.StreamingClient {
+		d := departureFrom(ctx)
+		if d == nil {
+			return
+		}
+		d.call.Answered()
+		if oneAnswer(ri) {
 			d.comeBack(evt.TTStreamHeader)
+			d.comeBack(fromGRPC(evt.GRPCHeader))
 		}
 	},
-	HandleStreamFinishEvent: func(ctx context.Context, _ rpcinfo.RPCInfo, evt rpcinfo.StreamFinishEvent) {
+	HandleStreamFinishEvent: func(ctx context.Context, ri rpcinfo.RPCInfo, evt rpcinfo.StreamFinishEvent) {
 		if d := departureFrom(ctx); d != nil {
 			d.comeBack(evt.TTStreamTrailer)
+			d.comeBack(fromGRPC(evt.GRPCTrailer))
+			d.streamEnded(ctx, streamError(ri), evt.TTStreamTrailer != nil || evt.GRPCTrailer != nil)
+			if d.ended != nil {
+				d.ended(outcome(ri, streamError(ri)))
+			}
 		}
 	},
+}
+
+// fromGRPC reads what a callee sent back from gRPC's header or trailer, where names are in lower case.
+func fromGRPC(md metadata.MD) map[string]string {
+	hops := md.Get(graylib.RPCKeys.Hops)
+	if len(hops) == 0 {
+		return nil
+	}
+	back := map[string]string{graylib.RPCKeys.Hops: hops[0]}
+	if messages := md.Get(graylib.RPCKeys.Messages); len(messages) > 0 {
+		back[graylib.RPCKeys.Messages] = messages[0]
+	}
+	return back
 }
 
 // requestView is what rules see of a call.

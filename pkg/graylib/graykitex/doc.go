@@ -1,4 +1,4 @@
-// Package graykitex makes Kitex servers and clients gray-aware, over TTHeader and TTHeader streaming.
+// Package graykitex makes Kitex servers and clients gray-aware, over TTHeader, TTHeader streaming and gRPC.
 //
 //	svr := bservice.NewServer(handler, server.WithSuite(graykitex.NewServerSuite()))
 //	cli, err := cservice.NewClient("c", client.WithSuite(graykitex.NewClientSuite()))

@@ -32,7 +32,8 @@ func TestMain(m *testing.M) {
 		goleak.IgnoreAnyFunction("github.com/bytedance/gopkg/util/gopool.(*worker).run.func1"), // its connections
 		goleak.IgnoreAnyFunction("github.com/cloudwego/kitex/pkg/utils.(*SharedTicker).Tick"),  // looks at a resolver every 5 s
 		goleak.IgnoreAnyFunction("github.com/cloudwego/kitex/pkg/loadbalance/lbcache.(*BalancerFactory).watcher"),
-		goleak.IgnoreAnyFunction("github.com/cloudwego/kitex/client.(*timeoutPool).createWorker.func1"), // of calls with a deadline
+		goleak.IgnoreAnyFunction("github.com/cloudwego/kitex/pkg/remote/trans/nphttp2/grpc.preallocateForStream"), // one for the process
+		goleak.IgnoreAnyFunction("github.com/cloudwego/kitex/client.(*timeoutPool).createWorker.func1"),           // of calls with a deadline
 		goleak.IgnoreAnyFunction("github.com/cloudwego/kitex/client.(*timeoutPool).createTicker.func1"),
 	)
 }
@@ -53,7 +54,8 @@ func (m *mesh) runtime(service string, tag graylib.Tag, opts ...graylib.Option) 
 	id := graylib.Identity{Service: service, Tag: tag, Instance: service + "-" + tag.String()}
 	rt, err := graylib.New(id, append([]graylib.Option{
 		graylib.WithRegistry(m.registry.As(id)), graylib.WithRules(m.rules),
-		graylib.WithLogger(slog.New(slog.DiscardHandler))}, opts...)...)
+		graylib.WithLogger(slog.New(slog.DiscardHandler)),
+		graylib.WithEjection(graylib.Ejection{After: -1})}, opts...)...)
 	if err != nil {
 		m.t.Fatal(err)
 	}
@@ -94,6 +96,7 @@ func (m *mesh) serve(rt *graylib.Runtime, do func(ctx context.Context, payload s
 	addr = ln.Addr().String()
 	svr := server.NewServer(append([]server.Option{
 		server.WithListener(ln), server.WithExitWaitTime(2 * time.Second), server.WithExitSignal(func() <-chan error { return nil }),
+		server.WithCompatibleMiddlewareForUnary(), // as the code that Kitex generates of thrift
 		server.WithSuite(graykitex.NewServerSuite(graykitex.WithRuntime(rt), graykitex.WithSettle(100*time.Millisecond))),
 	}, opts...)...)
 	if err := svr.RegisterService(serviceInfo, &serviceHandler{do}); err != nil {

@@ -6,6 +6,8 @@ import (
 
 	"github.com/cloudwego/kitex/pkg/endpoint"
 	"github.com/cloudwego/kitex/pkg/endpoint/sep"
+	"github.com/cloudwego/kitex/pkg/remote/trans/nphttp2"
+	"github.com/cloudwego/kitex/pkg/remote/trans/nphttp2/metadata"
 	"github.com/cloudwego/kitex/pkg/rpcinfo"
 	"github.com/cloudwego/kitex/pkg/serviceinfo"
 	"github.com/cloudwego/kitex/pkg/streaming"
@@ -25,7 +27,7 @@ type arrival struct {
 // serve is the server's middleware, for calls and streams alike.
 func (r *registrar) serve(next endpoint.Endpoint) endpoint.Endpoint {
 	o := r.o
-	return func(ctx context.Context, req, resp interface{}) error {
+	return func(ctx context.Context, req, resp interface{}) (err error) {
 		ri := rpcinfo.GetRPCInfo(ctx)
 		if a, ok := ctx.Value(arrivalKey{}).(*arrival); ok && a.ri == ri {
 			return next(ctx, req, resp) // the suite was applied twice
@@ -38,15 +40,34 @@ func (r *registrar) serve(next endpoint.Endpoint) endpoint.Endpoint {
 			ctx = graylib.WithClientIP(ctx, hostOf(from.Address()))
 		}
 		ctx, a := o.rt.Arrive(ctx, graylib.ProtocolRPC, graylib.RPCKeys, carrier)
-		ctx = context.WithValue(ctx, arrivalKey{}, &arrival{Arrival: a, ri: ri})
 		args, isStream := req.(*streaming.Args)
+		if t := o.rt.Telemetry(); t != nil {
+			var ended func(graylib.Outcome)
+			ctx, ended = t.Arrived(ctx, graylib.Arriving{
+				Hop: a.Hop(), Method: ri.Invocation().MethodName(), Route: route(ri), Stream: isStream,
+			})
+			defer func() { ended(outcome(ri, err)) }()
+		}
+		ctx = context.WithValue(ctx, arrivalKey{}, &arrival{Arrival: a, ri: ri})
 		if isStream && args.ServerStream != nil {
 			defer func() { sendTrailer(args.ServerStream, a) }()
 		} else {
-			defer a.Return(graylib.RPCKeys, carrier)
+			defer func() { answer(ctx, ri, a, carrier) }()
 		}
 		return next(ctx, req, resp)
 	}
+}
+
+// answer gives the hops of a call back: with the answer's metainfo, which gRPC has no place for, or in gRPC's header, which is
+// sent in front of the answer or the error.
+func answer(ctx context.Context, ri rpcinfo.RPCInfo, a *graylib.Arrival, carrier arrivedCarrier) {
+	if ri.Config().TransportProtocol()&transport.GRPC == 0 {
+		a.Return(graylib.RPCKeys, carrier)
+		return
+	}
+	back := graylib.MapCarrier{}
+	a.Return(graylib.RPCKeys, back)
+	_ = nphttp2.SetHeader(ctx, metadata.New(back)) // fails only where the call is gone
 }
 
 // sendTrailer puts the hops into a stream's trailer, which goes out when its handler has returned.
@@ -56,12 +77,21 @@ func sendTrailer(st streaming.ServerStream, a *graylib.Arrival) {
 	_ = st.SetTrailer(streaming.Trailer(back)) // fails only where the stream is gone
 }
 
-// sendHopsFirst is for client streaming, where the caller is done with the one answer and doesn't see the trailer behind it: the
-// hops go in the header, which is sent in front of the answer.
+// oneAnswer tells whether a caller is done with one answer, and so doesn't wait for a trailer behind it.
+func oneAnswer(ri rpcinfo.RPCInfo) bool {
+	switch ri.Invocation().StreamingMode() {
+	case serviceinfo.StreamingBidirectional, serviceinfo.StreamingServer:
+		return false
+	}
+	return true
+}
+
+// sendHopsFirst is for client streaming, and for gRPC's calls that are served as streams (protobuf): the hops go in the header,
+// which is sent in front of the answer.
 func sendHopsFirst(next sep.StreamSendEndpoint) sep.StreamSendEndpoint {
 	return func(ctx context.Context, st streaming.ServerStream, message interface{}) error {
 		a, ok := ctx.Value(arrivalKey{}).(*arrival)
-		if ok && a.ri.Invocation().StreamingMode() == serviceinfo.StreamingClient {
+		if ok && oneAnswer(a.ri) {
 			back := graylib.MapCarrier{}
 			a.Return(graylib.RPCKeys, back)
 			_ = st.SetHeader(streaming.Header(back)) // fails where the header was sent already

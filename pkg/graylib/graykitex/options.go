@@ -19,6 +19,9 @@ type options struct {
 	advertise string
 	weight    float64
 	settle    time.Duration
+
+	idempotent map[string]bool // methods; nil: none is
+	tryTimeout time.Duration   // 0 = none
 }
 
 // WithRuntime sets the runtime. The default is the process-wide one, [graylib.Default].
@@ -44,6 +47,26 @@ func WithWeight(w float64) Option { return func(o *options) { o.weight = w } }
 // WithSettle sets how long the server goes on serving between being deregistered and stopping. The default is
 // [graylib.DefaultSettle].
 func WithSettle(d time.Duration) Option { return func(o *options) { o.settle = d } }
+
+// WithIdempotent declares methods, by their names in the IDL, that a client may call more than once for one call, because the
+// callee does the same for two as for one. By default none are. Such a call fails over when an instance doesn't
+// answer in time ([WithTryTimeout]) or the connection breaks: each instance gets it at most once, within the call's own
+// timeout. Streams never fail over once they were made.
+func WithIdempotent(methods ...string) Option {
+	return func(o *options) {
+		if o.idempotent == nil {
+			o.idempotent = make(map[string]bool, len(methods))
+		}
+		for _, m := range methods {
+			o.idempotent[m] = true
+		}
+	}
+}
+
+// WithTryTimeout sets how long one instance has to answer a call of a method that [WithIdempotent] declares, before the next
+// one is tried. The call's own timeout (client.WithRPCTimeout) holds over all tries. It doesn't bound other calls.
+// The default, 0, is none.
+func WithTryTimeout(d time.Duration) Option { return func(o *options) { o.tryTimeout = d } }
 
 // apply reads the options. The process-wide default is built here, when a suite is made.
 func apply(opts []Option) *options {

@@ -163,6 +163,7 @@ func (v *view) Register(_ context.Context, reg graylib.Registration) error {
 	v.registered[[2]string{reg.Service, reg.Addr}] = true
 	v.r.put(graylib.Instance{
 		ID: v.id.Instance + "@" + reg.Service, Service: reg.Service, Addr: reg.Addr, Tag: v.id.Tag, Weight: reg.Weight,
+		Zone: reg.Metadata[graylib.MetadataZone],
 	})
 	return nil
 }

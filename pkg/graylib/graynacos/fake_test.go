@@ -187,6 +187,10 @@ func (f *fakeNaming) Unsubscribe(p *vo.SubscribeParam) error {
 	return f.do("unsubscribe " + p.ServiceName)
 }
 
+func (f *fakeNaming) GetAllServicesInfo(vo.GetAllServiceInfoParam) (model.ServiceList, error) {
+	return model.ServiceList{}, errAway
+}
+
 func (f *fakeNaming) GetService(p vo.GetServiceParam) (model.Service, error) {
 	return f.answer(p.ServiceName)
 }

@@ -38,7 +38,7 @@ func instances(service string, hosts []model.Instance, badTag func(addr string, 
 		if id == "" {
 			id = addr
 		}
-		out = append(out, graylib.Instance{ID: id, Service: service, Addr: addr, Tag: tag, Weight: h.Weight})
+		out = append(out, graylib.Instance{ID: id, Service: service, Addr: addr, Tag: tag, Weight: h.Weight, Zone: h.Metadata[graylib.MetadataZone]})
 	}
 	return out
 }

@@ -45,6 +45,7 @@ type Rules struct {
 	origin   string
 	readAt   time.Time
 	refusal  string
+	refusals int64
 	lastRead string
 	everRead bool
 	away     bool
@@ -75,7 +76,7 @@ func (s *Rules) Rules() graylib.Rules { return *s.inForce.Load() }
 func (s *Rules) Status() graylib.RulesStatus {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	st := graylib.RulesStatus{Origin: s.origin, ReadAt: s.readAt, Refusal: s.refusal}
+	st := graylib.RulesStatus{Origin: s.origin, ReadAt: s.readAt, Refusal: s.refusal, Refusals: s.refusals}
 	if s.current != nil {
 		st.Revision = s.current.rules.Revision()
 	}
@@ -285,6 +286,7 @@ func (s *Rules) refuse(err error) {
 		return
 	}
 	s.refusal = why
+	s.refusals++
 	s.log.Warn("refused the rules document", "dataId", s.opts.rulesDataID, "group", s.opts.rulesGroup, "refusal", why)
 }
 

@@ -41,6 +41,7 @@ type namingClient interface {
 	Subscribe(*vo.SubscribeParam) error
 	Unsubscribe(*vo.SubscribeParam) error
 	GetService(vo.GetServiceParam) (model.Service, error)
+	GetAllServicesInfo(vo.GetAllServiceInfoParam) (model.ServiceList, error)
 	CloseClient()
 }
 

@@ -1,6 +1,10 @@
 package grayrocketmq
 
-import "errors"
+import (
+	"errors"
+
+	"github.com/graychain/graychain/pkg/graylib/grayrocketmq/remoting"
+)
 
 // Errors of this package.
 var (
@@ -17,7 +21,7 @@ var (
 	// ErrNoGroups is wrapped where consumer groups don't exist and may not be created. The error names them.
 	ErrNoGroups = errors.New("consumer groups don't exist")
 	// ErrNoPropertyFilter is wrapped where a broker doesn't filter by properties.
-	ErrNoPropertyFilter = errors.New("broker doesn't filter by message properties")
+	ErrNoPropertyFilter = remoting.ErrNoPropertyFilter
 	// ErrFirstOffsets is wrapped where a group's first offsets could not be set.
 	ErrFirstOffsets = errors.New("first offsets not set")
 	// ErrDrain is wrapped by Shutdown where handlers were still running at the drain limit; their messages are delivered again.

@@ -30,6 +30,7 @@ type life struct {
 	pending  map[int64]bool // pulled and not finished; true = begun
 	begun    int64          // the highest offset that was begun, or -1
 	finished int64          // the highest offset that was finished, or -1
+	failed   []int64        // finished, but to be sent back by the client, which may not succeed
 }
 
 func newFlow() *flow {
@@ -91,7 +92,7 @@ func (f *flow) assigned(topic string, queues []*primitive.MessageQueue) {
 
 // begin lets one message through. Once closed, only those below the highest that was begun pass: the client starts them
 // out of order, and the committed offset can't step over one that was left out. end must be called when it has been handled.
-func (f *flow) begin(mq *primitive.MessageQueue, offset int64) (end func(), ok bool) {
+func (f *flow) begin(mq *primitive.MessageQueue, offset int64) (end func(done bool), ok bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	l := f.lives[*mq]
@@ -106,16 +107,24 @@ func (f *flow) begin(mq *primitive.MessageQueue, offset int64) (end func(), ok b
 		l.begun = max(l.begun, offset)
 	}
 	f.running++
-	return func() { f.end(l, offset) }, true
+	return func(done bool) { f.end(l, offset, done) }, true
 }
 
-func (f *flow) end(l *life, offset int64) {
+// maxFailed bounds what is remembered of failed messages; the oldest are long sent back.
+const maxFailed = 4096
+
+func (f *flow) end(l *life, offset int64, done bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.running--
 	if l != nil {
 		delete(l.pending, offset)
 		l.finished = max(l.finished, offset)
+		if !done {
+			if l.failed = append(l.failed, offset); len(l.failed) > maxFailed {
+				l.failed = slices.Clone(l.failed[maxFailed/2:])
+			}
+		}
 	}
 	if f.closed { // nobody waits before
 		f.notify()
@@ -193,12 +202,12 @@ func (f *flow) behind() bool {
 	return false
 }
 
-// committable returns, of each queue that had a message finished, the offset that the client will commit at least: the
-// lowest unfinished one, or the one behind the highest finished.
-func (f *flow) committable() map[primitive.MessageQueue]int64 {
+// committable returns, of each queue that had a message finished, the offset up to which all is finished: the lowest
+// unfinished one, or the one behind the highest finished.
+func (f *flow) committable() map[primitive.MessageQueue]commitment {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	m := make(map[primitive.MessageQueue]int64, len(f.lives))
+	m := make(map[primitive.MessageQueue]commitment, len(f.lives))
 	for q, l := range f.lives {
 		if l.finished < 0 {
 			continue
@@ -207,7 +216,25 @@ func (f *flow) committable() map[primitive.MessageQueue]int64 {
 		for offset := range l.pending {
 			next = min(next, offset)
 		}
-		m[q] = next
+		m[q] = commitment{next: next, failed: slices.Clone(l.failed)}
 	}
 	return m
+}
+
+// commitment is how far a queue's messages are finished.
+type commitment struct {
+	next   int64
+	failed []int64
+}
+
+// certain is how far we may commit for the client, which has committed up to stored: not beyond a message of which only the
+// client knows whether it was sent back.
+func (c commitment) certain(stored int64) int64 {
+	next := c.next
+	for _, offset := range c.failed {
+		if offset >= stored {
+			next = min(next, offset)
+		}
+	}
+	return next
 }

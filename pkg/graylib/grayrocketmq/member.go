@@ -103,7 +103,8 @@ func (m *member) one(ctx context.Context, s *subscription, msg *primitive.Messag
 		// Neither acknowledged nor sent back: the client's slot is freed, and whoever has the queue next gets the message.
 		runtime.Goexit()
 	}
-	defer end()
+	result := consumer.ConsumeRetryLater
+	defer func() { end(result == consumer.ConsumeSuccess) }()
 
 	rules := m.c.rt.Rules()
 	tag := msg.GetProperty(graylib.MessageKeys.Tag)
@@ -113,20 +114,34 @@ func (m *member) one(ctx context.Context, s *subscription, msg *primitive.Messag
 	}, rules, rules.Consumption(m.c.rt.Identity().Service, m.c.baseGroup(), s.topic))
 	m.c.counts.add(m.place.group, tag, v)
 	event := m.event(msg, mq, v)
+	t := m.c.rt.Telemetry()
 	if !v.handle {
+		if t != nil {
+			t.Skipped(m.consuming(event))
+		}
 		if !v.quiet {
 			event.Kind, event.Result = graylib.EventFinished, graylib.ResultSkipped
 			m.c.rt.Report(event)
 		}
-		return consumer.ConsumeSuccess, nil
+		result = consumer.ConsumeSuccess
+		return result, nil
 	}
 	reason := hopReason(m.c.rt.Identity().Tag, tag, m.c.live.consumer)
 	ctx, arrival := m.c.rt.Arrive(ctx, graylib.ProtocolMQ, arrivalKeys, arrivalCarrier{propertyCarrier{&msg.Message}, reason})
 	event.MessageTag = graylib.TagFrom(ctx)
+	var outcome string
+	var err error
+	if t != nil {
+		consuming := m.consuming(event)
+		consuming.Hop = arrival.Hop()
+		var ended func(graylib.Outcome)
+		ctx, ended = t.Consumed(ctx, consuming)
+		defer func() { ended(graylib.Outcome{Result: outcome, Err: err}) }()
+	}
 	event.RequestID, event.Trace = graylib.RequestIDFrom(ctx), graylib.TraceIDFrom(ctx)
 	event.Kind = graylib.EventBegun
 	m.c.rt.Report(event)
-	result, outcome, err := m.call(ctx, s, msg)
+	result, outcome, err = m.call(ctx, s, msg)
 	event.Kind, event.Result = graylib.EventFinished, outcome
 	event.EventID, event.Time = "", time.Time{}
 	event.Hops, event.Messages = arrival.Chain()
@@ -161,16 +176,18 @@ func (m *member) call(ctx context.Context, s *subscription, msg *primitive.Messa
 	return result, graylib.ResultSuccess, err
 }
 
-// Times of committing.
+// Times of committing: what a client persists is with the broker within a round trip.
 const (
 	commitWithin = 3 * time.Second
 	commitEvery  = 10 * time.Millisecond
+	commitTrust  = 5 // so many times the client may try, before we commit for it
 )
 
-// commit has the client persist its offsets until the brokers have them: it does so one-way, and the last handlers'
-// results may reach its memory a little after they returned.
+// commit has the client persist its offsets and sees to it that the brokers have them. The client does so one-way; the last
+// handlers' results may reach its memory a little after they returned; and it forgets the offsets of all queues when it
+// gives up one (offset_store.go:273), until the next message: what is still behind then is committed from here.
 func (m *member) commit(ctx context.Context, brokers map[string]string) {
-	p, ok := m.client.(interface{ PersistConsumerOffset() error })
+	client, ok := m.client.(interface{ PersistConsumerOffset() error })
 	want := m.flow.committable()
 	if !ok || len(want) == 0 {
 		return
@@ -179,18 +196,12 @@ func (m *member) commit(ctx context.Context, brokers map[string]string) {
 	defer cancel()
 	tick := time.NewTicker(commitEvery)
 	defer tick.Stop()
-	for {
-		if err := p.PersistConsumerOffset(); err != nil {
+	for try := 0; ctx.Err() == nil; try++ {
+		if err := client.PersistConsumerOffset(); err != nil {
 			break
 		}
-		for q, offset := range want {
-			addr, known := brokers[q.BrokerName]
-			stored, found, err := int64(0), false, error(nil)
-			if known {
-				stored, found, err = m.c.api.ConsumerOffset(ctx, addr, m.place.group,
-					remoting.Queue{Topic: q.Topic, Broker: q.BrokerName, ID: q.QueueId})
-			}
-			if !known || err == nil && found && stored >= offset {
+		for q, c := range want {
+			if m.committed(ctx, brokers, q, c, try >= commitTrust) {
 				delete(want, q)
 			}
 		}
@@ -199,12 +210,30 @@ func (m *member) commit(ctx context.Context, brokers map[string]string) {
 		}
 		select {
 		case <-tick.C:
-			continue
 		case <-ctx.Done():
 		}
-		break
 	}
 	m.c.log().Warn("offsets could not be seen committed; some messages may be delivered again", "group", m.place.group, "queues", len(want))
+}
+
+// committed tells whether a broker has a queue's offset, and sets it where we shall.
+func (m *member) committed(ctx context.Context, brokers map[string]string, mq primitive.MessageQueue, c commitment, set bool) bool {
+	q := remoting.Queue{Topic: mq.Topic, Broker: mq.BrokerName, ID: mq.QueueId}
+	addr, ok := brokers[mq.BrokerName]
+	if !ok {
+		return false
+	}
+	stored, _, err := m.c.api.ConsumerOffset(ctx, addr, m.place.group, q)
+	if err != nil {
+		return false
+	}
+	if set && stored < c.next {
+		if stored >= c.certain(stored) {
+			return true // further is the client's to know
+		}
+		return m.c.api.SetConsumerOffset(ctx, addr, m.place.group, q, c.certain(stored)) == nil
+	}
+	return stored >= c.next
 }
 
 // leave ends the member: nothing more begins, what runs may finish as long as ctx allows, offsets are committed. It returns

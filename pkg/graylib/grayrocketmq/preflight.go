@@ -164,9 +164,9 @@ func (c *Consumer) checkFilter(ctx context.Context, p place, subs []*subscriptio
 		}
 		for _, broker := range slices.Sorted(maps.Keys(brokers)) {
 			err := c.api.CheckSQL(ctx, brokers[broker], p.group, s.topic, s.sql(p.kind, p.lane.Tag))
-			if errors.Is(err, remoting.ErrNoPropertyFilter) {
-				return fmt.Errorf("%w: broker %q at %s: set enablePropertyFilter=true in its configuration, or filter: client for consumer %q in the rules: %w",
-					ErrNoPropertyFilter, broker, brokers[broker], c.rt.Identity().Service, err)
+			if errors.Is(err, ErrNoPropertyFilter) {
+				return fmt.Errorf("broker %q at %s: set enablePropertyFilter=true in its configuration, or filter: client for consumer %q in the rules: %w",
+					broker, brokers[broker], c.rt.Identity().Service, err)
 			}
 			if err != nil {
 				return err

@@ -152,8 +152,10 @@ func (p *markedProducer) Shutdown() error { return p.client.Shutdown() }
 
 // SendSync sends one message, or several as one batch, and waits for the broker's answer.
 func (p *markedProducer) SendSync(ctx context.Context, msgs ...*primitive.Message) (*primitive.SendResult, error) {
+	ctx, ended := sending(ctx, p.rt, msgs)
 	stamps, err := stampAll(ctx, p.rt, p.mark, msgs)
 	if err != nil {
+		ended(nil, err)
 		return nil, err
 	}
 	defer unstamp(stamps)
@@ -161,21 +163,24 @@ func (p *markedProducer) SendSync(ctx context.Context, msgs ...*primitive.Messag
 	if err == nil {
 		stored(ctx, p.rt, stamps, result)
 	}
+	ended(stamps, err)
 	return result, err
 }
 
 // SendAsync sends one message, or several as one batch, and calls f with the broker's answer from another goroutine. f is
 // called at most once.
 func (p *markedProducer) SendAsync(ctx context.Context, f func(context.Context, *primitive.SendResult, error), msgs ...*primitive.Message) error {
+	ctx, ended := sending(ctx, p.rt, msgs)
 	stamps, err := stampAll(ctx, p.rt, p.mark, msgs)
 	if err != nil {
+		ended(nil, err)
 		return err
 	}
 	defer unstamp(stamps) // the client has encoded the request when it returns
 	sent := make(chan struct{})
 	defer close(sent)
 	called := make(chan struct{}, 1)
-	return p.client.SendAsync(ctx, func(cctx context.Context, result *primitive.SendResult, err error) {
+	err = p.client.SendAsync(ctx, func(cctx context.Context, result *primitive.SendResult, err error) {
 		select {
 		case called <- struct{}{}:
 		default:
@@ -185,20 +190,33 @@ func (p *markedProducer) SendAsync(ctx context.Context, f func(context.Context, 
 		if err == nil {
 			stored(ctx, p.rt, stamps, result)
 		}
+		ended(stamps, err)
 		if f != nil {
 			f(cctx, result, err)
 		}
 	}, msgs...)
+	if err != nil {
+		select {
+		case called <- struct{}{}: // it isn't called any more
+			ended(stamps, err)
+		default:
+		}
+	}
+	return err
 }
 
 // SendOneWay sends one message, or several as one batch, without waiting for an answer.
 func (p *markedProducer) SendOneWay(ctx context.Context, msgs ...*primitive.Message) error {
+	ctx, ended := sending(ctx, p.rt, msgs)
 	stamps, err := stampAll(ctx, p.rt, p.mark, msgs)
 	if err != nil {
+		ended(nil, err)
 		return err
 	}
 	defer unstamp(stamps)
-	if err := p.client.SendOneWay(ctx, msgs...); err != nil {
+	err = p.client.SendOneWay(ctx, msgs...)
+	ended(stamps, err)
+	if err != nil {
 		return err
 	}
 	for _, s := range stamps {
@@ -209,8 +227,10 @@ func (p *markedProducer) SendOneWay(ctx context.Context, msgs ...*primitive.Mess
 
 // Request sends a message and waits for its consumer's reply, ttl at most.
 func (p *markedProducer) Request(ctx context.Context, ttl time.Duration, msg *primitive.Message) (*primitive.Message, error) {
+	ctx, ended := sending(ctx, p.rt, []*primitive.Message{msg})
 	stamps, err := stampAll(ctx, p.rt, p.mark, []*primitive.Message{msg})
 	if err != nil {
+		ended(nil, err)
 		return nil, err
 	}
 	defer unstamp(stamps)
@@ -218,17 +238,22 @@ func (p *markedProducer) Request(ctx context.Context, ttl time.Duration, msg *pr
 	if err == nil {
 		stored(ctx, p.rt, stamps, nil)
 	}
+	ended(stamps, err)
 	return reply, err
 }
 
 // RequestAsync sends a message and calls callback with its consumer's reply, or with an error after ttl.
 func (p *asyncRequester[C]) RequestAsync(ctx context.Context, ttl time.Duration, callback C, msg *primitive.Message) error {
+	ctx, ended := sending(ctx, p.rt, []*primitive.Message{msg})
 	stamps, err := stampAll(ctx, p.rt, p.mark, []*primitive.Message{msg})
 	if err != nil {
+		ended(nil, err)
 		return err
 	}
 	defer unstamp(stamps)
-	if err := p.requestAsync(p.client, ctx, ttl, callback, msg); err != nil {
+	err = p.requestAsync(p.client, ctx, ttl, callback, msg)
+	ended(stamps, err)
+	if err != nil {
 		return err
 	}
 	for _, s := range stamps {

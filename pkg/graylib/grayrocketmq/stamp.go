@@ -3,6 +3,7 @@ package grayrocketmq
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/apache/rocketmq-client-go/v2/primitive"
 
@@ -16,17 +17,30 @@ type MarkFunc func(ctx context.Context, msg *primitive.Message) graylib.Tag
 // reserved are the properties that nobody but graylib writes. The trace's are not among them: a tracer may have set them.
 var reserved = []string{graylib.MessageKeys.Tag, graylib.MessagePropertyEnv, graylib.MessageKeys.RequestID}
 
-// stamped are all properties that a stamp may write.
-var stamped = []string{
-	graylib.MessageKeys.Tag, graylib.MessagePropertyEnv, graylib.MessageKeys.RequestID,
-	graylib.MessageKeys.TraceParent, graylib.MessageKeys.TraceState,
-}
-
 // stamp is what was written onto one message for one send.
 type stamp struct {
-	msg   *primitive.Message
-	tag   graylib.Tag
-	added []string
+	msg *primitive.Message
+	tag graylib.Tag
+	was []property // in the order of writing
+}
+
+// property is one that a stamp has written over; an empty value = there was none.
+type property struct{ key, value string }
+
+// stampCarrier writes properties and remembers what was there.
+type stampCarrier struct {
+	propertyCarrier
+	stamp *stamp
+}
+
+// Set implements [graylib.Carrier].
+func (c stampCarrier) Set(key, value string) {
+	old := c.Get(key)
+	if old == value {
+		return
+	}
+	c.stamp.was = append(c.stamp.was, property{key, old})
+	c.propertyCarrier.Set(key, value)
 }
 
 // stampAll marks each message for itself. Where one can't be, none is.
@@ -65,19 +79,9 @@ func stampOne(ctx context.Context, rt *graylib.Runtime, mark MarkFunc, msg *prim
 	}
 	tag := rt.MarkTag(ctx, msg.Topic, messageRequest{msg}, own)
 	s := stamp{msg: msg, tag: tag}
-	var before [5]bool
-	for i, key := range stamped {
-		before[i] = msg.GetProperty(key) != ""
-	}
-	carrier := propertyCarrier{msg}
-	graylib.Inject(ctx, graylib.MessageKeys, carrier)
-	carrier.Set(graylib.MessageKeys.Tag, string(tag))
+	carrier := stampCarrier{propertyCarrier{msg}, &s}
+	rt.InjectTag(ctx, tag, graylib.MessageKeys, carrier)
 	carrier.Set(graylib.MessagePropertyEnv, string(rt.Identity().Tag))
-	for i, key := range stamped {
-		if !before[i] && msg.GetProperty(key) != "" {
-			s.added = append(s.added, key)
-		}
-	}
 	return s
 }
 
@@ -85,8 +89,8 @@ func stampOne(ctx context.Context, rt *graylib.Runtime, mark MarkFunc, msg *prim
 // gave them (but for the client's id), and may send them again in another context.
 func unstamp(stamps []stamp) {
 	for _, s := range stamps {
-		for _, key := range s.added {
-			s.msg.RemoveProperty(key)
+		for _, p := range slices.Backward(s.was) {
+			propertyCarrier{s.msg}.Set(p.key, p.value)
 		}
 	}
 }

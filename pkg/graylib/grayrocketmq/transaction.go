@@ -63,8 +63,10 @@ func (p *TransactionProducer) Shutdown() error { return p.client.Shutdown() }
 // SendMessageInTransaction sends a half message, runs the listener's local transaction, and ends the transaction as that
 // says. The message is noted and reported where the state is commit: before, it is not stored for consumers.
 func (p *TransactionProducer) SendMessageInTransaction(ctx context.Context, msg *primitive.Message) (*primitive.TransactionSendResult, error) {
+	ctx, ended := sending(ctx, p.rt, []*primitive.Message{msg})
 	stamps, err := stampAll(ctx, p.rt, p.mark, []*primitive.Message{msg})
 	if err != nil {
+		ended(nil, err)
 		return nil, err
 	}
 	defer unstamp(stamps)
@@ -72,5 +74,6 @@ func (p *TransactionProducer) SendMessageInTransaction(ctx context.Context, msg 
 	if err == nil && result != nil && result.State == primitive.CommitMessageState {
 		stored(ctx, p.rt, stamps, result.SendResult)
 	}
+	ended(stamps, err)
 	return result, err
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"slices"
 	"strings"
@@ -106,6 +105,7 @@ type world struct {
 	group   string
 	source  *ruleSource
 	api     *remoting.Client
+	ended   atomic.Bool
 	left    int64 // when a consumer last shut down, Unix nanoseconds
 }
 
@@ -126,14 +126,16 @@ func newWorld(t *testing.T, r *graylibtest.Rules) *world {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = api.Close() })
-	return &world{t: t, namesrv: addr, topic: "T-" + name, group: "G-" + name, source: newRuleSource(r), api: api}
+	w := &world{t: t, namesrv: addr, topic: "T-" + name, group: "G-" + name, source: newRuleSource(r), api: api}
+	t.Cleanup(func() { w.ended.Store(true) }) // runs last
+	return w
 }
 
 // runtime is a process's runtime.
 func (w *world) runtime(service string, tag graylib.Tag, r graylib.Reporter) *graylib.Runtime {
 	w.t.Helper()
 	opts := []graylib.Option{
-		graylib.WithRules(w.source), graylib.WithLogger(slog.New(slog.NewTextHandler(testLog{w.t}, nil))),
+		graylib.WithRules(w.source), graylib.WithLogger(slog.New(slog.NewTextHandler(testLog{w.t, &w.ended}, nil))),
 		graylib.WithConfig(graylib.Config{Enabled: true, Messages: true, NamesrvAddr: w.namesrv}),
 	}
 	if r != nil {
@@ -147,15 +149,13 @@ func (w *world) runtime(service string, tag graylib.Tag, r graylib.Reporter) *gr
 }
 
 // testLog writes the log of a test, and nothing after its end: goroutines of the client outlive it.
-type testLog struct{ t *testing.T }
+type testLog struct {
+	t     *testing.T
+	ended *atomic.Bool
+}
 
 func (l testLog) Write(p []byte) (int, error) {
-	select {
-	case <-l.t.Context().Done():
-		return io.Discard.Write(p)
-	default:
-	}
-	if testing.Verbose() {
+	if testing.Verbose() && !l.ended.Load() {
 		l.t.Logf("%s", strings.TrimSpace(string(p)))
 	}
 	return len(p), nil

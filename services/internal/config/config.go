@@ -29,6 +29,9 @@ const (
 	EnvSettle      = "SETTLE"
 	EnvCallTimeout = "CALL_TIMEOUT"
 	EnvJobInterval = "C_JOB_INTERVAL"
+
+	// EnvTracesExporter and OpenTelemetry's other variables are read by services/internal/telemetry and the SDK.
+	EnvTracesExporter = "OTEL_TRACES_EXPORTER"
 )
 
 // ShowPort says when an address is shown with its port.
@@ -173,6 +176,7 @@ func graySettings(messages bool) []setting {
 	return append(list,
 		setting{name: graylib.EnvObserver, usage: "URL of an observer to report to; default: none"},
 		setting{name: graylib.EnvJournal, usage: "folder for the journal of reports; default: none"},
+		setting{name: EnvTracesExporter, usage: "otlp or none: OpenTelemetry traces; default: otlp where OTEL_EXPORTER_OTLP_ENDPOINT is set", envOnly: true},
 		setting{name: graylib.EnvState, usage: "folder for the last good rules and the clients' caches; default: the clients' own"},
 		setting{name: graylib.EnvService, usage: "must be this service's name where it is set"},
 		setting{name: graylib.EnvAddr, usage: "host:port that answers show for this instance; default: " + EnvAdvertise + " and " + EnvHTTPPort},

@@ -3,20 +3,16 @@
 package logs
 
 import (
-	"context"
 	"io"
 	"log/slog"
 
 	"github.com/graychain/graychain/pkg/graylib"
 )
 
-// The keys of what every record bears, and of what records of a request bear beside it.
+// The keys of what every record bears; those of records of a request are graylib's.
 const (
-	KeyService   = "service"
-	KeyOwnTag    = "ownTag" // empty = baseline
-	KeyTag       = "tag"    // the request's or message's; absent = untagged
-	KeyRequestID = "requestId"
-	KeyTraceID   = "traceId"
+	KeyService = "service"
+	KeyOwnTag  = "ownTag" // empty = baseline
 )
 
 // New returns a logger to w, as JSON or text, at the level, for an instance.
@@ -27,30 +23,5 @@ func New(w io.Writer, asJSON bool, level slog.Leveler, id graylib.Identity) *slo
 		h = slog.NewJSONHandler(w, opts)
 	}
 	h = h.WithAttrs([]slog.Attr{slog.String(KeyService, id.Service), slog.String(KeyOwnTag, string(id.Tag))})
-	return slog.New(handler{h})
+	return slog.New(graylib.NewLogHandler(h))
 }
-
-// handler adds what the record's context knows of its request.
-type handler struct{ next slog.Handler }
-
-func (h handler) Enabled(ctx context.Context, l slog.Level) bool { return h.next.Enabled(ctx, l) }
-
-func (h handler) Handle(ctx context.Context, r slog.Record) error {
-	if ctx != nil {
-		r = r.Clone()
-		add(&r, KeyTag, string(graylib.TagFrom(ctx)))
-		add(&r, KeyRequestID, graylib.RequestIDFrom(ctx))
-		add(&r, KeyTraceID, graylib.TraceIDFrom(ctx))
-	}
-	return h.next.Handle(ctx, r)
-}
-
-func add(r *slog.Record, key, value string) {
-	if value != "" {
-		r.AddAttrs(slog.String(key, value))
-	}
-}
-
-func (h handler) WithAttrs(attrs []slog.Attr) slog.Handler { return handler{h.next.WithAttrs(attrs)} }
-
-func (h handler) WithGroup(name string) slog.Handler { return handler{h.next.WithGroup(name)} }

@@ -8,8 +8,11 @@ import (
 	"github.com/cloudwego/hertz/pkg/app/client"
 	"github.com/cloudwego/hertz/pkg/app/middlewares/server/recovery"
 	"github.com/cloudwego/hertz/pkg/app/server"
+	"github.com/cloudwego/hertz/pkg/common/adaptor"
 	hertzconfig "github.com/cloudwego/hertz/pkg/common/config"
 	kitex "github.com/cloudwego/kitex/server"
+
+	"github.com/graychain/graychain/pkg/graylib"
 )
 
 // dialTimeout is how long a connection may take: services stand close to each other, and the next instance is tried.
@@ -29,6 +32,7 @@ func (a *App) HTTPServer() (*server.Hertz, error) {
 		server.WithDisablePrintRoute(true),
 		server.WithHandleMethodNotAllowed(true),
 	)
+	h.GET(graylib.MetricsPath, adaptor.HertzHandler(a.metrics)) // before the middleware: a scrape is no request of the service
 	h.Use(a.requests.http, recovery.Recovery())
 	return h, nil
 }

@@ -18,7 +18,7 @@ const (
 // run opens the doors, works until ctx ends or a part fails, and stops in the order in which nothing is lost
 // (design: leave the registry, wait until callers have dropped the route, then close).
 func (a *App) run(ctx context.Context) error {
-	work, stopWork := context.WithCancel(context.Background())
+	work, stopWork := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopWork()
 	for _, s := range a.servers {
 		go func() {
@@ -50,7 +50,7 @@ func (a *App) run(ctx context.Context) error {
 
 	begun := time.Now()
 	// All endpoints at once; requests are served as before while callers drop the route.
-	if err := a.Runtime.Withdraw(context.Background(), a.Config.Settle); err != nil {
+	if err := a.Runtime.Withdraw(context.WithoutCancel(ctx), a.Config.Settle); err != nil {
 		a.Log.Warn("not taken out of the registry; callers notice by themselves", "error", err)
 	}
 	stopJobs()

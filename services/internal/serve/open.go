@@ -7,6 +7,6 @@ import (
 )
 
 // Open makes the runtime from the configuration, on Nacos. With Nacos away it opens all the same, on what is known.
-func Open(c config.Config) (*graylib.Runtime, error) {
-	return graylib.Open(c.Identity, c.Gray, nil)
+func Open(c config.Config, more ...graylib.Option) (*graylib.Runtime, error) {
+	return graylib.Open(c.Identity, c.Gray, nil, more...)
 }

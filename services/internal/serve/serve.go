@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"net/http"
 	"os"
 	"os/signal"
 	"syscall"
@@ -16,6 +17,7 @@ import (
 	"github.com/graychain/graychain/services/internal/answer"
 	"github.com/graychain/graychain/services/internal/config"
 	"github.com/graychain/graychain/services/internal/logs"
+	"github.com/graychain/graychain/services/internal/telemetry"
 )
 
 // Main runs one service and ends the process: with 0 after a stop by SIGTERM or SIGINT (a second one ends it at once, with 1),
@@ -36,7 +38,7 @@ type Process struct {
 	Getenv  func(string) string
 	Out     io.Writer // logs, and the help
 	Err     io.Writer // why it didn't start
-	Open    func(config.Config) (*graylib.Runtime, error)
+	Open    func(config.Config, ...graylib.Option) (*graylib.Runtime, error)
 	// Frameworks sets the logger of the frameworks, which is process-wide; nil = theirs stay.
 	Frameworks func(*slog.Logger)
 	Wire       func(*App) error
@@ -57,21 +59,28 @@ func (p Process) Run(ctx context.Context) int {
 	if p.Frameworks != nil {
 		p.Frameworks(log)
 	}
-	rt, err := p.Open(c)
+	seen, err := telemetry.Open(ctx, c.Identity, p.Getenv)
+	if err != nil {
+		_, _ = fmt.Fprintln(p.Err, err)
+		return 2
+	}
+	rt, err := p.Open(c, graylib.WithTelemetry(seen.Telemetry()...))
 	if err != nil {
 		_, _ = fmt.Fprintln(p.Err, err)
 		return 2
 	}
 	graylib.SetDefault(rt)
-	if err := serve(ctx, c, rt, log, p.Wire); err != nil {
+	if err := serve(ctx, c, rt, log, seen, p.Wire); err != nil {
 		_, _ = fmt.Fprintln(p.Err, err)
 		return 1
 	}
 	return 0
 }
 
-func serve(ctx context.Context, c config.Config, rt *graylib.Runtime, log *slog.Logger, wire func(*App) error) error {
+func serve(ctx context.Context, c config.Config, rt *graylib.Runtime, log *slog.Logger, seen *telemetry.Telemetry, wire func(*App) error) error {
 	app := newApp(c, rt, log)
+	app.metrics = seen.Metrics()
+	app.OnClose("traces", seen.Close) // the last: what is closed before may still be traced
 	if err := wire(app); err != nil {
 		app.abandon()
 		return err
@@ -102,6 +111,7 @@ type App struct {
 	Log     *slog.Logger
 	Answer  answer.Renderer
 
+	metrics   http.Handler
 	listeners []net.Listener
 	servers   []Server
 	consumers []Consumer

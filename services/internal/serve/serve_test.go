@@ -76,9 +76,9 @@ func process(t *testing.T, j *journal, env map[string]string, out *output, wire 
 			}
 			return map[string]string{"BIND": "127.0.0.1", "SETTLE": "0.02", "DRAIN": "2"}[k]
 		},
-		Open: func(c config.Config) (*graylib.Runtime, error) {
-			return graylib.New(c.Identity, graylib.WithConfig(c.Gray),
-				graylib.WithRegistry(registry{graylibtest.NewRegistry().As(c.Identity), j, nil}))
+		Open: func(c config.Config, more ...graylib.Option) (*graylib.Runtime, error) {
+			return graylib.New(c.Identity, append(more, graylib.WithConfig(c.Gray),
+				graylib.WithRegistry(registry{graylibtest.NewRegistry().As(c.Identity), j, nil}))...)
 		},
 	}
 }
@@ -149,7 +149,7 @@ func TestOrder(t *testing.T) {
 		app.OnClose("second", func() error { j.note("close second"); return nil })
 		return nil
 	})
-	p.Open = func(c config.Config) (*graylib.Runtime, error) {
+	p.Open = func(c config.Config, _ ...graylib.Option) (*graylib.Runtime, error) {
 		return graylib.New(c.Identity, graylib.WithRegistry(registry{graylibtest.NewRegistry().As(c.Identity), j, func() {
 			left = time.Now()
 			stop()

@@ -78,9 +78,9 @@ func (m *Mesh) Start(s config.Service, env map[string]string, wire func(*serve.A
 	opened := make(chan *graylib.Runtime, 1)
 	p := serve.Process{
 		Service: s, Getenv: func(k string) string { return all[k] }, Out: run.out, Err: run.out, Wire: wire,
-		Open: func(c config.Config) (*graylib.Runtime, error) {
-			rt, err := graylib.New(c.Identity, graylib.WithConfig(c.Gray), graylib.WithRegistry(m.Registry.As(c.Identity)),
-				graylib.WithRules(graylib.StaticRules(m.Rules)), graylib.WithReporter(run.Events))
+		Open: func(c config.Config, more ...graylib.Option) (*graylib.Runtime, error) {
+			rt, err := graylib.New(c.Identity, append(more, graylib.WithConfig(c.Gray), graylib.WithRegistry(m.Registry.As(c.Identity)),
+				graylib.WithRules(graylib.StaticRules(m.Rules)), graylib.WithReporter(run.Events))...)
 			if err == nil {
 				opened <- rt
 			}

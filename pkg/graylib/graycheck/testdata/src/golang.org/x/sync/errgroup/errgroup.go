@@ -1,0 +1,8 @@
+// Package errgroup stands in for the group's signatures.
+package errgroup
+
+type Group struct{}
+
+func (*Group) Go(f func() error) {}
+
+func (*Group) TryGo(f func() error) bool { return true }

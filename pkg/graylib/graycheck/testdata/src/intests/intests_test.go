@@ -1,0 +1,11 @@
+package intests
+
+import (
+	"context"
+
+	"rpc"
+)
+
+func inTest(ctx context.Context) {
+	_, _ = rpc.Client{}.Invoke(context.Background(), "r") // want `loses`
+}

@@ -1,0 +1,174 @@
+package grayrocketmq
+
+import (
+	"testing"
+	"time"
+
+	"github.com/apache/rocketmq-client-go/v2/consumer"
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/graychain/graychain/pkg/graylib"
+	"github.com/graychain/graychain/pkg/graylib/graylibtest"
+)
+
+// TestDecide goes through design/messages.md, line by line.
+func TestDecide(t *testing.T) {
+	at := time.Date(2026, 11, 22, 10, 0, 0, 0, time.UTC)
+	lane := graylib.Lane{Tag: "gray", Listed: at, State: graylib.LaneActive}
+	retired, leaving := lane, lane
+	retired.State = graylib.LaneRetired
+	leaving.Until = at.Add(time.Hour)
+	rules := func(l ...graylib.Lane) graylib.Rules { return &graylibtest.Rules{List: l} }
+	const (
+		all    = graylib.ModeAll
+		ignore = graylib.ModeIgnore
+		auto   = graylib.ModeAuto
+	)
+	ok := func(reason string) verdict { return verdict{handle: true, reason: reason} }
+	no := func(reason string) verdict { return verdict{reason: reason} }
+	guard := verdict{reason: reasonGuard, quiet: true}
+	later, early := at, at.Add(-boundaryMargin-time.Millisecond)
+	for _, tc := range []struct {
+		name  string
+		k     kind
+		m     seen
+		rules graylib.Rules
+		mode  graylib.Mode
+		want  verdict
+	}{
+		{"base: untagged", kindBase, seen{stored: later, wanted: true}, rules(lane), all, ok(reasonUntagged)},
+		{"base: untagged, not wanted", kindBase, seen{stored: later}, rules(lane), all, no(reasonExpression)},
+		{"base: tagged", kindBase, seen{tag: "gray", stored: later, wanted: true}, rules(lane), all, guard},
+		{"base: malformed", kindBase, seen{tag: "N O", stored: later, wanted: true}, rules(lane), all, guard},
+		{"base: retry, though tagged", kindBase, seen{tag: "gray", stored: later, retry: true}, rules(lane), ignore, ok(reasonRetry)},
+
+		{"lane: its own", kindLane, seen{tag: "gray", stored: later, wanted: true}, rules(lane), ignore, ok(reasonLane)},
+		{"lane: its own, mode all", kindLane, seen{tag: "gray", stored: later, wanted: true}, rules(lane), all, ok(reasonLane)},
+		{"lane: its own, retired", kindLane, seen{tag: "gray", stored: later, wanted: true}, rules(retired), ignore, ok(reasonLane)},
+		{"lane: its own, listed no more", kindLane, seen{tag: "gray", stored: later, wanted: true}, rules(), ignore, ok(reasonLane)},
+		{"lane: its own, not wanted", kindLane, seen{tag: "gray", stored: later}, rules(lane), ignore, no(reasonExpression)},
+		{"lane: at the boundary", kindLane, seen{tag: "gray", stored: at.Add(-boundaryMargin), wanted: true}, rules(lane), ignore, ok(reasonLane)},
+		{"lane: before the boundary", kindLane, seen{tag: "gray", stored: early, wanted: true}, rules(lane), ignore, no(reasonBoundary)},
+		{"lane: another's", kindLane, seen{tag: "blue", stored: later, wanted: true}, rules(lane), ignore, guard},
+		{"lane: untagged", kindLane, seen{stored: later, wanted: true}, rules(lane), ignore, guard},
+		{"lane: retry from before the boundary", kindLane, seen{tag: "gray", stored: early, retry: true}, rules(lane), ignore, ok(reasonRetry)},
+
+		{"tagged: untagged", kindTagged, seen{stored: later, wanted: true}, rules(lane), all, guard},
+		{"tagged: malformed", kindTagged, seen{tag: "N O", stored: later, wanted: true}, rules(lane), ignore, ok(reasonMalformed)},
+		{"tagged: reserved word", kindTagged, seen{tag: "baseline", stored: later, wanted: true}, rules(lane), ignore, ok(reasonMalformed)},
+		{"tagged: not listed", kindTagged, seen{tag: "blue", stored: later, wanted: true}, rules(lane), ignore, ok(reasonUnlisted)},
+		{"tagged: before the boundary", kindTagged, seen{tag: "gray", stored: early, wanted: true}, rules(lane), ignore, ok(reasonEarly)},
+		{"tagged: mode all", kindTagged, seen{tag: "gray", stored: later, wanted: true}, rules(lane), all, ok(reasonCopy)},
+		{"tagged: mode ignore", kindTagged, seen{tag: "gray", stored: later, wanted: true}, rules(lane), ignore, no("mode ignore")},
+		{"tagged: mode auto", kindTagged, seen{tag: "gray", stored: later, wanted: true}, rules(lane), auto, no("mode auto")},
+		{"tagged: retired, mode all", kindTagged, seen{tag: "gray", stored: later, wanted: true}, rules(retired), all, no("mode auto")},
+		{"tagged: before until", kindTagged, seen{tag: "gray", stored: later, wanted: true}, rules(leaving), ignore, no("mode ignore")},
+		{"tagged: from until on", kindTagged, seen{tag: "gray", stored: leaving.Until, wanted: true}, rules(leaving), ignore, ok(reasonForgotten)},
+		{"tagged: copy, not wanted", kindTagged, seen{tag: "gray", stored: later}, rules(lane), all, no(reasonExpression)},
+		{"tagged: retry, the mode is ignore now", kindTagged, seen{tag: "gray", stored: later, retry: true}, rules(lane), ignore, ok(reasonRetry)},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			got := decide(tc.k, "gray", tc.m, tc.rules, graylib.Consumption{Baseline: tc.mode, Ignore: []graylib.Tag{"gray"}, Default: all})
+			if diff := cmp.Diff(tc.want, got, cmp.AllowUnexported(verdict{})); diff != "" {
+				t.Errorf("verdict (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// TestDecideOwnsOnce: of a listed lane's message in mode ignore, one group's member handles it and no other.
+func TestDecideOwnsOnce(t *testing.T) {
+	r := listed(graylib.ModeIgnore, "gray", "blue")
+	for _, tag := range []string{"", "gray", "blue", "other-one", "N O"} {
+		m := seen{tag: tag, stored: time.Now(), wanted: true}
+		n := 0
+		for _, g := range []struct {
+			k   kind
+			own graylib.Tag
+		}{{kindBase, ""}, {kindTagged, ""}, {kindLane, "gray"}, {kindLane, "blue"}} {
+			if decide(g.k, g.own, m, r, r.Consume).handle {
+				n++
+			}
+		}
+		if n != 1 {
+			t.Errorf("a message with tag %q is handled in %d groups, want 1", tag, n)
+		}
+	}
+}
+
+func TestHopReason(t *testing.T) {
+	live := func(tag graylib.Tag) bool { return tag == "alive" }
+	for _, tc := range []struct {
+		own  graylib.Tag
+		wire string
+		want graylib.Reason
+	}{
+		{"", "", graylib.ReasonBaseline},
+		{"", "N O", graylib.ReasonBaseline},
+		{"gray", "gray", graylib.ReasonLane},
+		{"", "gray", graylib.ReasonNoInstance},
+		{"", "alive", graylib.ReasonBaseline},
+	} {
+		if got := hopReason(tc.own, tc.wire, live); got != tc.want {
+			t.Errorf("hopReason(%q, %q) = %q, want %q", tc.own, tc.wire, got, tc.want)
+		}
+	}
+}
+
+func TestDesired(t *testing.T) {
+	r := listed(graylib.ModeAll, "gray", "blue")
+	names := func(list []place) (n []string) {
+		for _, p := range list {
+			n = append(n, p.group)
+		}
+		return n
+	}
+	for _, tc := range []struct {
+		name          string
+		tag           graylib.Tag
+		rules         graylib.Rules
+		known         bool
+		join, prepare []string
+	}{
+		{"baseline", "", r, true, []string{"g__tagged", "g"}, []string{"g_gray", "g_blue"}},
+		{"baseline, no lanes", "", graylib.NoRules, true, []string{"g__tagged", "g"}, nil},
+		{"baseline, rules unknown", "", graylib.NoRules, false, []string{"g"}, []string{"g__tagged"}},
+		{"listed lane", "gray", r, true, []string{"g_gray"}, nil},
+		{"lane that isn't listed", "red", r, true, nil, nil},
+	} {
+		join, prepare := desired(graylib.Identity{Service: "a", Tag: tc.tag}, "g", tc.rules, tc.known)
+		if diff := cmp.Diff(tc.join, names(join)); diff != "" {
+			t.Errorf("%s: joins (-want +got):\n%s", tc.name, diff)
+		}
+		if diff := cmp.Diff(tc.prepare, names(prepare)); diff != "" {
+			t.Errorf("%s: prepares (-want +got):\n%s", tc.name, diff)
+		}
+	}
+}
+
+func TestSelector(t *testing.T) {
+	for _, tc := range []struct {
+		expr   string
+		k      kind
+		filter graylib.Filter
+		want   consumer.MessageSelector
+	}{
+		{"*", kindBase, graylib.FilterServer, consumer.MessageSelector{Type: consumer.SQL92, Expression: "gray_tag IS NULL"}},
+		{"a|| b ||a", kindBase, graylib.FilterServer, consumer.MessageSelector{Type: consumer.SQL92, Expression: "gray_tag IS NULL AND TAGS IN ('a', 'b')"}},
+		{"it's", kindBase, graylib.FilterServer, consumer.MessageSelector{Type: consumer.SQL92, Expression: "gray_tag IS NULL AND TAGS IN ('it''s')"}},
+		{"a||b", kindTagged, graylib.FilterServer, consumer.MessageSelector{Type: consumer.SQL92, Expression: "gray_tag IS NOT NULL"}},
+		{"a||b", kindLane, graylib.FilterServer, consumer.MessageSelector{Type: consumer.SQL92, Expression: "gray_tag = 'gray'"}},
+		{"a||b", kindBase, graylib.FilterClient, consumer.MessageSelector{Type: consumer.TAG, Expression: "a||b"}},
+		{"", kindBase, graylib.FilterClient, consumer.MessageSelector{Type: consumer.TAG, Expression: "*"}},
+		{"a||b", kindTagged, graylib.FilterClient, consumer.MessageSelector{Type: consumer.TAG, Expression: "*"}},
+		{"a||b", kindLane, graylib.FilterClient, consumer.MessageSelector{Type: consumer.TAG, Expression: "*"}},
+	} {
+		s, err := newSubscription("T", consumer.MessageSelector{Expression: tc.expr}, newSink().handle)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(tc.want, s.selector(tc.k, "gray", tc.filter)); diff != "" {
+			t.Errorf("%q (-want +got):\n%s", tc.expr, diff)
+		}
+	}
+}
