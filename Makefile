@@ -18,7 +18,7 @@ PKG ?=
 RUN ?=
 runflag = $(if $(RUN),-run '$(RUN)')
 
-# make bench BENCH=Inject COUNT=10
+# make microbench BENCH=Inject COUNT=10
 BENCH ?= .
 COUNT ?= 1
 
@@ -38,6 +38,14 @@ check-full: ## check, with the end-to-end figures in full
 check-full-chain: ## the part of check-full about the chain: the e2e suite in full
 	@GRAYCHAIN_E2E_FULL=1 $(WITH_SERVERS) scripts/gotest.sh -count=1 -p 1 -timeout 60m $(runflag) $(or $(PKG),./e2e/...)
 
+.PHONY: check-full-matrix
+check-full-matrix: ## a part of that: every lane's shape, kind of request and protocol
+	@GRAYCHAIN_E2E_FULL=1 $(WITH_SERVERS) scripts/gotest.sh -count=1 -timeout 15m -run '^TestMatrix$$' ./e2e
+
+.PHONY: check-full-routing
+check-full-routing: ## of check-full only rules, faults of Nacos, restarts and lanes that come and go
+	@GRAYCHAIN_E2E_FULL=1 $(WITH_SERVERS) scripts/gotest.sh -count=1 -p 1 -timeout 30m -run '^Test(Rule|Nacos|Rolling|LanesCome)' ./e2e/...
+
 .PHONY: test
 test: ## unit tests, with the race detector [PKG=./pkg/... RUN=regexp]
 	@pkgs=$${PKG:-$$($(UNIT))}; $(WITH_SERVERS) scripts/gotest.sh -race -timeout 10m $(runflag) $$pkgs
@@ -47,7 +55,11 @@ e2e: ## end-to-end tests on real servers, needs JDK 17 and Maven [RUN=regexp]
 	@$(WITH_SERVERS) scripts/gotest.sh -count=1 -p 1 -timeout 15m $(runflag) $(or $(PKG),./e2e/...)
 
 .PHONY: bench
-bench: ## benchmarks [PKG=./pkg/... BENCH=regexp COUNT=n]
+bench: ## what graylib costs, measured in pairs and written into docs/performance.md
+	@go run ./bench
+
+.PHONY: microbench
+microbench: ## the packages' own benchmarks [PKG=./pkg/... BENCH=regexp COUNT=n]
 	@pkgs=$${PKG:-$$($(UNIT))}; go test -run '^$$' -bench '$(BENCH)' -benchmem -count $(COUNT) $$pkgs
 
 .PHONY: vet

@@ -2,82 +2,108 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
+	"github.com/cloudwego/kitex/client"
 	"github.com/cloudwego/kitex/pkg/discovery"
+	"github.com/cloudwego/kitex/pkg/endpoint"
 	"github.com/cloudwego/kitex/pkg/loadbalance"
+	"github.com/cloudwego/kitex/pkg/loadbalance/lbcache"
+	"github.com/cloudwego/kitex/pkg/rpcinfo"
+	"github.com/cloudwego/kitex/pkg/utils"
 
+	"github.com/graychain/graychain/kitex_gen/chain"
+	"github.com/graychain/graychain/kitex_gen/chain/b"
 	"github.com/graychain/graychain/pkg/graylib"
+	"github.com/graychain/graychain/pkg/graylib/graykitex"
 	"github.com/graychain/graychain/pkg/graylib/graylibtest"
 )
 
 // chooseShapes are how many instances and lanes there are to choose among.
 var chooseShapes = []struct{ instances, lanes int }{{10, 1}, {100, 1}, {1000, 1}, {10_000, 1}, {1000, 10}, {1000, 100}, {10_000, 100}}
 
-// chooseContestants choose one of n instances: Kitex's balancer in turn, and graylib by a tag. The first one is Kitex's, among
-// as many instances as one lane has here. graylib chooses once for a call, so each is made for it; the second contestant makes
-// it and doesn't choose: choosing is what the further ones take beyond it.
+// What a client does inside of graylib's middleware in place of sending, one for each contestant. Choosing by Kitex's
+// round robin and by graylib both go through Kitex's own cache of balancers, as they do in a call.
+const (
+	chooseNothing = "a call that chooses nothing and isn't sent"
+	chooseKitex   = "Kitex's round robin"
+	chooseGray    = "graylib's choice by the tag"
+)
+
+var errNothingChosen = errors.New("nothing chosen")
+
+// chooseContestants choose one of n instances. What each costs is what it takes beyond the first one.
 func chooseContestants(instances, lanes int) ([]contestant, error) {
+	const endpointName = "b" + graylib.RPCServiceSuffix
 	registry := graylibtest.NewRegistry()
-	endpoint := "b" + graylib.RPCServiceSuffix
-	share := 0
+	var list []discovery.Instance
 	for i := range instances {
-		in := graylib.Instance{ID: fmt.Sprint(i), Service: endpoint, Addr: fmt.Sprintf("10.%d.%d.%d:80", i>>16, i>>8&255, i&255), Weight: 1}
+		addr := fmt.Sprintf("10.%d.%d.%d:80", i>>16, i>>8&255, i&255)
+		in := graylib.Instance{ID: fmt.Sprint(i), Service: endpointName, Addr: addr, Weight: 1}
 		if l := i % (lanes + 1); l > 0 {
 			in.Tag = laneTag(l)
-		} else {
-			share++
 		}
 		registry.Put(in)
+		list = append(list, discovery.NewInstance("tcp", addr, discovery.DefaultWeight, nil))
 	}
-	id := graylib.Identity{Service: "a", Instance: "a-1"}
-	rt, err := newRuntime("a", graylib.Untagged, graylib.WithRegistry(registry.As(id)))
+	rt, err := newRuntime("a", graylib.Untagged, graylib.WithRegistry(registry.As(graylib.Identity{Service: "a", Instance: "a-1"})))
 	if err != nil {
 		return nil, err
 	}
-	table, err := rt.Table(context.Background(), endpoint)
-	if err != nil {
-		return nil, err
-	}
-
-	result := discovery.Result{Cacheable: true, CacheKey: endpoint}
-	for i := range share {
-		result.Instances = append(result.Instances, discovery.NewInstance("tcp", fmt.Sprintf("10.0.%d.%d:80", i>>8, i&255), discovery.DefaultWeight, nil))
-	}
-	kitex := loadbalance.NewWeightedRoundRobinBalancer()
-
 	ctx := graylib.WithTag(context.Background(), laneTag(lanes))
-	depart := func(n int, next func(*graylib.Call)) {
-		for range n {
-			_, call := rt.Depart(ctx, endpoint, nil)
-			next(call)
+	request := &chain.Request{}
+
+	kitexName := fmt.Sprintf("bench-%d-%d", instances, lanes)
+	kitex := lbcache.NewBalancerFactory(&discovery.SynthesizedResolver{
+		TargetFunc: func(context.Context, rpcinfo.EndpointInfo) string { return endpointName },
+		ResolveFunc: func(context.Context, string) (discovery.Result, error) {
+			return discovery.Result{Cacheable: true, CacheKey: endpointName, Instances: list}, nil
+		},
+		NameFunc: func() string { return kitexName },
+	}, loadbalance.NewWeightedRoundRobinBalancer(), lbcache.Options{Cacheable: true})
+
+	var gray *lbcache.BalancerFactory // of the client below: what graykitex gave it
+	pick := func(ctx context.Context, f *lbcache.BalancerFactory) error {
+		lb, err := f.Get(ctx, rpcinfo.GetRPCInfo(ctx).To())
+		if err != nil {
+			return err
 		}
-	}
-	choose := func(call *graylib.Call, t *graylib.Table) {
-		if in, _, err := call.Next(t); err != nil || in.Tag != laneTag(lanes) {
-			panic(fmt.Sprintf("chose %+v, %v", in, err))
+		if lb.GetPicker().Next(ctx, nil) == nil {
+			return errNothingChosen
 		}
+		return nil
 	}
-	return []contestant{
-		{"Kitex's round robin", func(n int) {
+	inside := map[string]func(ctx context.Context) error{
+		chooseNothing: func(context.Context) error { return nil },
+		chooseKitex:   func(ctx context.Context) error { return pick(ctx, kitex) },
+		chooseGray:    func(ctx context.Context) error { return pick(ctx, gray) },
+	}
+	var do func(ctx context.Context) error
+	c, err := b.NewClient("b",
+		client.WithSuite(graykitex.NewClientSuite(graykitex.WithRuntime(rt))),
+		client.TailOption(client.Option{F: func(o *client.Options, _ *utils.Slice) {
+			gray = lbcache.NewBalancerFactory(o.Resolver, o.Balancer, *o.BalancerCacheOpt)
+		}}),
+		client.WithMiddleware(func(endpoint.Endpoint) endpoint.Endpoint {
+			return func(ctx context.Context, _, _ any) error { return do(ctx) }
+		}),
+	)
+	if err != nil {
+		return nil, err
+	}
+	var out []contestant
+	for _, name := range []string{chooseNothing, chooseKitex, chooseGray} {
+		out = append(out, contestant{name, func(n int) {
+			do = inside[name]
 			for range n {
-				if kitex.GetPicker(result).Next(ctx, nil) == nil {
-					panic("nothing chosen")
+				if _, err := c.Invoke(ctx, request); err != nil {
+					panic(fmt.Errorf("%s: %w", name, err))
 				}
 			}
-		}},
-		{"a call that doesn't choose", func(n int) { depart(n, func(*graylib.Call) {}) }},
-		{"graylib, from the service's table", func(n int) { depart(n, func(c *graylib.Call) { choose(c, table) }) }},
-		{"graylib, the look-up of the table in the registry included", func(n int) {
-			depart(n, func(c *graylib.Call) {
-				t, err := rt.Table(ctx, endpoint)
-				if err != nil {
-					panic(err)
-				}
-				choose(c, t)
-			})
-		}},
-	}, nil
+		}})
+	}
+	return out, nil
 }
 
 var laneTags = func() (tags [101]graylib.Tag) {

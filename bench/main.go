@@ -1,38 +1,143 @@
+// Bench measures what graylib costs, against what Kitex does without it, and writes docs/performance.md:
+//
+//	go run ./bench            # make bench
+//	go run ./bench -quick -out -
+//
+// All that is compared is measured in turn in one run, slice by slice; medians are given with bounds of 95 % confidence. It
+// reports, and fails only where something doesn't work.
 package main
 
 import (
+	"bytes"
+	"flag"
 	"fmt"
+	"io"
 	"os"
+	"time"
+
+	"github.com/cloudwego/hertz/pkg/common/hlog"
+	"github.com/cloudwego/kitex/pkg/klog"
+)
+
+// effort is how much is measured.
+type effort struct {
+	rounds      int // of slices on the processor alone
+	chainRounds int
+	chainSpan   time.Duration
+}
+
+var (
+	thorough = effort{rounds: 200, chainRounds: 40, chainSpan: 500 * time.Millisecond}
+	quick    = effort{rounds: 20, chainRounds: 5, chainSpan: 200 * time.Millisecond}
 )
 
 func main() {
-	cs, err := hopContestants()
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
+	out := flag.String("out", "docs/performance.md", "the file to write; - is the standard output")
+	isQuick := flag.Bool("quick", false, "measure little: to see that it works")
+	flag.Parse()
+	e := thorough
+	if *isQuick {
+		e = quick
+	}
+	klog.SetOutput(io.Discard)
+	hlog.SetOutput(io.Discard)
+	if err := run(*out, e); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
-	out := measure(100, cs...)
-	for i, c := range cs {
-		fmt.Println(c.name, estimated(out[i].ns()).format("%.0f"), "beyond", estimated(out[i].beyond(out[0])).format("%.0f"), out[i].allocs()-out[0].allocs())
-	}
-	for _, s := range chooseShapes {
-		cs, err := chooseContestants(s.instances, s.lanes)
-		if err != nil {
-			panic(err)
-		}
-		out := measure(30, cs...)
-		for i, c := range cs {
-			fmt.Println(s, c.name, estimated(out[i].ns()).format("%.1f"), "times", estimated(out[i].beyond(out[1])).format("%.1f"), out[i].allocs())
-		}
-	}
-	cs, err = rulesContestants()
+}
+
+func run(out string, e effort) error {
+	began := time.Now()
+	f, err := figuresOf(e)
 	if err != nil {
-		panic(err)
+		return err
 	}
-	out = measure(50, cs...)
-	for i, c := range cs {
-		fmt.Println(c.name, estimated(out[i].ns()).format("%.0f"), out[i].allocs())
+	f.machine, f.took = describe(), time.Since(began)
+	var page bytes.Buffer
+	f.write(&page)
+	if out == "-" {
+		_, err = os.Stdout.Write(page.Bytes())
+		return err
 	}
-	sw, err := measureSwapping(50)
-	fmt.Println(err, sw.swaps, sw.evaluations, estimated(sw.still), estimated(sw.swapping))
+	if err := os.WriteFile(out, page.Bytes(), 0o644); err != nil {
+		return err
+	}
+	fmt.Printf("%s: written after %v\n", out, f.took.Round(time.Second))
+	for _, g := range f.goals() {
+		fmt.Println(g)
+	}
+	return nil
+}
+
+// figures is all that was measured.
+type figures struct {
+	effort  effort
+	machine machine
+	took    time.Duration
+
+	hops     []measured
+	choices  []choice
+	rules    []measured
+	swapping swapped
+	chains   []chainResult
+}
+
+// measured is a contestant with its samples.
+type measured struct {
+	name string
+	samples
+}
+
+// choice is what choosing costs in one shape.
+type choice struct {
+	instances, lanes int
+	by               map[string]samples
+}
+
+func measureAll(rounds int, contestants []contestant) []measured {
+	var out []measured
+	for i, s := range measure(rounds, contestants...) {
+		out = append(out, measured{contestants[i].name, s})
+	}
+	return out
+}
+
+func figuresOf(e effort) (figures, error) {
+	f := figures{effort: e}
+	say := func(what string) { fmt.Fprintln(os.Stderr, "bench:", what) }
+
+	say("a hop")
+	hops, err := hopContestants()
+	if err != nil {
+		return f, err
+	}
+	f.hops = measureAll(e.rounds, hops)
+
+	for _, shape := range chooseShapes {
+		say(fmt.Sprintf("choosing among %d instances, %d lanes", shape.instances, shape.lanes))
+		contestants, err := chooseContestants(shape.instances, shape.lanes)
+		if err != nil {
+			return f, err
+		}
+		c := choice{shape.instances, shape.lanes, map[string]samples{}}
+		for _, m := range measureAll(e.rounds, contestants) {
+			c.by[m.name] = m.samples
+		}
+		f.choices = append(f.choices, c)
+	}
+
+	say("rules")
+	rules, err := rulesContestants()
+	if err != nil {
+		return f, err
+	}
+	f.rules = measureAll(e.rounds, rules)
+	if f.swapping, err = measureSwapping(e.rounds); err != nil {
+		return f, err
+	}
+
+	say("the chain")
+	f.chains, err = measureChains(e.chainRounds, e.chainSpan)
+	return f, err
 }

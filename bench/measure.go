@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"runtime"
+	"runtime/debug"
 	"slices"
 	"syscall"
 	"time"
@@ -16,8 +17,7 @@ type contestant struct {
 	do func(n int)
 }
 
-// cpuTime is the processor time that this process has used, in user and kernel mode and in all of its threads: the garbage
-// collector's share is in it, and waiting for a processor that others use is not. So a machine that does something else too
+// cpuTime is the processor time that this process has used, in user and kernel mode and in all of its threads. Waiting for a processor that others use is not in it: a machine that does something else too
 // disturbs it little.
 func cpuTime() time.Duration {
 	var u syscall.Rusage
@@ -58,6 +58,9 @@ func (s samples) allocs() float64 {
 // disturbs the machine disturbs few of them, and all contestants alike.
 const sliceTime = 5 * time.Millisecond
 
+// roundsPerCollection bounds what is allocated between two collections.
+const roundsPerCollection = 4
+
 // measure runs the contestants in turn, in an order drawn anew for each round, and returns their samples. Since they are
 // interleaved, what is slow in one round (another process, a warm processor) is slow for all of them.
 func measure(rounds int, contestants ...contestant) []samples {
@@ -71,8 +74,13 @@ func measure(rounds int, contestants ...contestant) []samples {
 		order[i] = i
 		out[i] = make(samples, 0, rounds)
 	}
+	// Collections are kept out of the slices, where they would fall at random: allocations are counted instead.
+	defer debug.SetGCPercent(debug.SetGCPercent(-1))
 	var before, after runtime.MemStats
-	for range rounds {
+	for round := range rounds {
+		if round%roundsPerCollection == 0 {
+			runtime.GC()
+		}
 		rand.Shuffle(len(order), func(i, j int) { order[i], order[j] = order[j], order[i] })
 		for _, i := range order {
 			runtime.ReadMemStats(&before)
@@ -157,4 +165,20 @@ func (s samples) times(base samples) []float64 {
 		out[i] = s[i].ns / base[i].ns
 	}
 	return out
+}
+
+// ratioOfMedians returns the median of x in proportion to that of y, which were measured in pairs: pairs are drawn.
+func ratioOfMedians(x, y []float64) estimate {
+	r := rand.New(rand.NewPCG(2, uint64(len(x))))
+	ratios := make([]float64, resamples)
+	a, b := make([]float64, len(x)), make([]float64, len(x))
+	for i := range ratios {
+		for j := range a {
+			k := r.IntN(len(x))
+			a[j], b[j] = x[k], y[k]
+		}
+		ratios[i] = median(a) / median(b)
+	}
+	slices.Sort(ratios)
+	return estimate{median(slices.Clone(x)) / median(slices.Clone(y)), ratios[resamples*25/1000], ratios[resamples*975/1000-1]}
 }

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/graychain/graychain/internal/otlptest"
 	"github.com/graychain/graychain/internal/proc"
 	"github.com/graychain/graychain/internal/suite"
 	"github.com/graychain/graychain/internal/testenv"
@@ -25,6 +26,7 @@ const patience = 30 * time.Second
 var shared struct {
 	once  sync.Once
 	suite *suite.Suite
+	spans *otlptest.Collector // its services export their traces to it
 	dir   string
 	err   error
 }
@@ -59,10 +61,12 @@ func chain(t *testing.T) *suite.Suite {
 		if shared.err != nil {
 			return
 		}
+		shared.spans = otlptest.Start() // ends with the process
 		s, err := suite.Start(t.Context(), suite.Options{
 			State: shared.dir, NacosAddr: nacos, NamesrvAddr: namesrv,
 			Ports: suite.Ports{Gateway: 21000, A: 21001, B: 21002, C: 21003, BRPC: 21082, CRPC: 21083},
 			Topic: fmt.Sprintf("TEST_MQ_%d", os.Getpid()),
+			Env:   map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": shared.spans.URL, "OTEL_BSP_SCHEDULE_DELAY": "200"},
 		})
 		if err == nil {
 			err = s.Add(t.Context(), suite.Baseline)

@@ -53,6 +53,8 @@ var Declarations = []Declaration{
 	{"graykitex, bidirectional stream", "graykitex", rpc(graylibtest.CancelsHandler, "the tag is fixed when the stream is created")},
 	{"graykitex, client stream", "graykitex", rpc(graylibtest.CancelsHandler, "hops come back in the header")},
 	{"graykitex, server stream", "graykitex", rpc(graylibtest.CancelsHandler, "")},
+	{"graykitex, unary over gRPC", "graykitex", rpc(graylibtest.CancelsHandler, "")},
+	{"graykitex, streams over gRPC", "graykitex", rpc(graylibtest.CancelsHandler, "all three kinds")},
 	{"grayrocketmq", "grayrocketmq", graylibtest.Features{
 		Protocol: graylib.ProtocolMQ, Keys: graylib.MessageKeys,
 		Reason: true, Chooses: true, NodeColour: true, Sources: messageSources, Marks: true,

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/graychain/graychain/internal/proc"
@@ -32,6 +33,10 @@ type launch struct {
 	addr string
 	// check is called by one goroutine at a time.
 	check func(context.Context) error // nil once the server is usable
+	// passing tells from the log of a start that failed why a second one may succeed; "" = it won't. nil = it never will.
+	passing func(log []string) (why string)
+	// clean removes what a failed start may have left that keeps the next one from succeeding; nil = nothing is.
+	clean func() error
 }
 
 // brokerGrace is what the broker gets to stop. It waits for its threads one by one, mostly idle ones that look up every few
@@ -80,11 +85,15 @@ const nacosUsed = "used"
 
 func (s site) nacos() (launch, error) {
 	used := filepath.Join(s.dir, nacosUsed)
-	if _, err := os.Stat(used); err != nil {
-		// A Nacos that was killed while it made its database could never start again. Nobody has put anything in yet.
-		if err := os.RemoveAll(filepath.Join(s.dir, "data")); err != nil {
-			return launch{}, err
+	clean := func() error {
+		if _, err := os.Stat(used); err == nil {
+			return nil
 		}
+		// A Nacos that was killed while it made its database could never start again. Nobody has put anything in yet.
+		return os.RemoveAll(filepath.Join(s.dir, "data"))
+	}
+	if err := clean(); err != nil {
+		return launch{}, err
 	}
 	conf := filepath.Join(s.dir, "conf")
 	err := writeProperties(filepath.Join(conf, "application.properties"), map[string]string{
@@ -115,7 +124,7 @@ func (s site) nacos() (launch, error) {
 		return launch{}, err
 	}
 	addr := address(s.port)
-	return launch{spec: spec, addr: addr, check: func(ctx context.Context) error {
+	return launch{spec: spec, addr: addr, clean: clean, passing: databaseLate, check: func(ctx context.Context) error {
 		if err := httpOK(ctx, "http://"+addr+"/nacos/v3/admin/core/state/readiness"); err != nil {
 			return err
 		}
@@ -124,6 +133,17 @@ func (s site) nacos() (launch, error) {
 		}
 		return os.WriteFile(used, nil, 0o644)
 	}}, nil
+}
+
+// databaseLate recognises a Nacos that gave up because its own database didn't open in time. Seen once, at a restart on two
+// cores with a load of 20.
+func databaseLate(log []string) string {
+	for _, l := range log {
+		if strings.Contains(l, "Login timeout exceeded") {
+			return "its database didn't open in time (Derby: Login timeout exceeded), as happens on a very busy machine"
+		}
+	}
+	return ""
 }
 
 // rocketJVM keeps what the servers write below the user's home in the server's own folder.

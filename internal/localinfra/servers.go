@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/graychain/graychain/internal/proc"
@@ -51,6 +52,7 @@ type Server struct {
 	limit  time.Duration
 	group  *proc.Group
 	after  func(context.Context) error // what a restart needs beyond a start, or nil
+	record *recorder
 
 	mu      sync.Mutex
 	process *proc.Process
@@ -183,9 +185,9 @@ func (s *Servers) plan(o Options) (starter, error) {
 				l.spec.Grace = proc.KillAtOnce
 			}
 		}
-		s.Nacos = &Server{name: Nacos, launch: nacos, limit: o.ReadyLimit, group: s.group}
-		s.Namesrv = &Server{name: Namesrv, launch: namesrv, limit: o.ReadyLimit, group: s.group}
-		s.Broker = &Server{name: Broker, launch: broker, limit: o.ReadyLimit, group: s.group}
+		s.Nacos = &Server{name: Nacos, launch: nacos, limit: o.ReadyLimit, record: s.record, group: s.group}
+		s.Namesrv = &Server{name: Namesrv, launch: namesrv, limit: o.ReadyLimit, record: s.record, group: s.group}
+		s.Broker = &Server{name: Broker, launch: broker, limit: o.ReadyLimit, record: s.record, group: s.group}
 		s.Namesrv.after = s.routeAgain
 		return s.startAll(ctx)
 	}, nil
@@ -288,11 +290,49 @@ func (s *Server) Process() *proc.Process {
 	return s.process
 }
 
+// start starts the server and waits until it is usable. Where the server gives up for a reason that passes, it is started
+// once more, and the reason told as the problem of a step.
 func (s *Server) start(ctx context.Context, appending bool) error {
+	err := s.once(ctx, appending, s.passing)
+	var exit *proc.Exit
+	if !errors.As(err, &exit) || ctx.Err() != nil {
+		return err
+	}
+	why := s.passing(s.Process())
+	if why == "" {
+		return err
+	}
+	s.record.event(Event{Server: s.name, Step: "start", Detail: "once more", Problem: errors.New(why)})
+	if s.launch.clean != nil {
+		if e := s.launch.clean(); e != nil {
+			return errors.Join(err, e)
+		}
+	}
+	if again := s.once(ctx, true, nil); again != nil {
+		return fmt.Errorf("%w (the second try; at the first %s)", again, why)
+	}
+	return nil
+}
+
+// passing tells from its log why a process of the server ended that may succeed when it is started again; "" = none.
+func (s *Server) passing(p *proc.Process) string {
+	if s.launch.passing == nil {
+		return ""
+	}
+	const lines = 1000 // a stack trace of Java's has hundreds
+	return s.launch.passing(p.Tail(lines))
+}
+
+// once is one try. An end before the server is usable for which forgive gives a reason is no death.
+func (s *Server) once(ctx context.Context, appending bool, forgive func(*proc.Process) string) error {
 	ctx, cancel := context.WithTimeout(ctx, s.limit)
 	defer cancel()
 	spec := s.launch.spec
 	spec.Append = appending
+	var usable atomic.Bool
+	if forgive != nil {
+		spec.Forgive = func(p *proc.Process) bool { return !usable.Load() && forgive(p) != "" }
+	}
 	p, err := s.group.Start(ctx, spec)
 	if err != nil {
 		return fmt.Errorf("%w %s: %w", ErrServer, s.name, err)
@@ -303,6 +343,7 @@ func (s *Server) start(ctx context.Context, appending bool) error {
 	if err := p.WaitReady(ctx, readyPoll, s.launch.check); err != nil {
 		return fmt.Errorf("%w %s at %s: %w", ErrServer, s.name, s.Addr(), err)
 	}
+	usable.Store(true)
 	return nil
 }
 

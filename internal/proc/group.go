@@ -302,7 +302,7 @@ func (g *Group) listen(events io.ReadCloser, hello chan<- struct{}) {
 func (g *Group) end(p *Process, code int, sig syscall.Signal, cause error) {
 	g.forget(p)
 	e, first := p.ended(code, sig, cause)
-	if !first || e.Asked || p.spec.OneShot {
+	if !first || e.Asked || p.spec.OneShot || (p.spec.Forgive != nil && cause == nil && p.spec.Forgive(p)) {
 		return
 	}
 	select {

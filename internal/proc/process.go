@@ -48,6 +48,9 @@ type Spec struct {
 	Batch string
 	// OneShot says that the process is meant to end by itself: its end is not reported by Group.Deaths.
 	OneShot bool
+	// Forgive, where not nil, is asked about an end that nobody wanted, before anyone hears of it: where it says true,
+	// Group.Deaths doesn't report it. It is for who starts the process again. It must not block.
+	Forgive func(*Process) bool
 }
 
 func (s *Spec) check() (path string, err error) {

@@ -1,4 +1,5 @@
-// Command schemagen writes the JSON Schema of the rules document, for editors. Run it by go generate in pkg/graylib/rules.
+// Command schemagen writes the JSON Schemas of the rules document, for editors, and of the observer's events. Run it by go
+// generate in pkg/graylib/rules.
 package main
 
 import (
@@ -8,7 +9,7 @@ import (
 	"path/filepath"
 )
 
-// schemaFile is where the schema stands, from the root of the repository.
+// schemaFile is where the rules' schema stands, from the root of the repository.
 const schemaFile = "docs/rules.schema.json"
 
 func main() {
@@ -21,9 +22,23 @@ func main() {
 }
 
 func run(root string) error {
-	schema, err := generate(root)
-	if err != nil {
-		return err
+	for _, f := range files {
+		schema, err := f.generate(root)
+		if err != nil {
+			return err
+		}
+		if err := os.WriteFile(filepath.Join(root, filepath.FromSlash(f.name)), schema, 0o644); err != nil {
+			return err
+		}
 	}
-	return os.WriteFile(filepath.Join(root, filepath.FromSlash(schemaFile)), schema, 0o644)
+	return nil
+}
+
+// files are all that the command writes.
+var files = []struct {
+	name     string
+	generate func(root string) ([]byte, error)
+}{
+	{schemaFile, generate},
+	{eventsFile, generateEvents},
 }

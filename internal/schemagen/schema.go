@@ -23,7 +23,21 @@ const (
 
 // generate makes the schema of the types of package rules; root is the repository's, for the types' comments.
 func generate(root string) ([]byte, error) {
-	r := &jsonschema.Reflector{RequiredFromJSONSchemaTags: true, Mapper: mapped}
+	s, err := reflected(root, &rules.Document{}, rulesPackage, mapped)
+	if err != nil {
+		return nil, err
+	}
+	s.ID = schemaID
+	s.Title = "Rules document of graychain"
+	if err := refine(s); err != nil {
+		return nil, err
+	}
+	return encoded(s)
+}
+
+// reflected makes a schema of a type; root is the repository's and pkg the type's package in it, for the types' comments.
+func reflected(root string, of any, pkg string, mapper func(reflect.Type) *schema) (*schema, error) {
+	r := &jsonschema.Reflector{RequiredFromJSONSchemaTags: true, Mapper: mapper}
 	// The comments are found by relative paths alone.
 	back, err := os.Getwd()
 	if err != nil {
@@ -32,7 +46,7 @@ func generate(root string) ([]byte, error) {
 	if err := os.Chdir(root); err != nil {
 		return nil, err
 	}
-	err = r.AddGoComments("github.com/graychain/graychain", "./"+rulesPackage, jsonschema.WithFullComment())
+	err = r.AddGoComments("github.com/graychain/graychain", "./"+pkg, jsonschema.WithFullComment())
 	if backErr := os.Chdir(back); err == nil {
 		err = backErr
 	}
@@ -42,12 +56,11 @@ func generate(root string) ([]byte, error) {
 	for key, comment := range r.CommentMap {
 		r.CommentMap[key] = plain(comment)
 	}
-	s := r.Reflect(&rules.Document{})
-	s.ID = schemaID
-	s.Title = "Rules document of graychain"
-	if err := refine(s); err != nil {
-		return nil, err
-	}
+	return r.Reflect(of), nil
+}
+
+// encoded writes a schema as it is committed.
+func encoded(s *schema) ([]byte, error) {
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)
 	enc.SetEscapeHTML(false)

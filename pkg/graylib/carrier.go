@@ -70,10 +70,12 @@ func (c HeaderCarrier) Set(key, value string) {
 
 // Values implements [HeaderValues].
 func (c HeaderCarrier) Values(key string) []string {
-	if v, ok := c[canonicalHeader(key)]; ok {
-		return v
+	name := canonicalHeader(key)
+	v := c[name]
+	if raw := c[key]; key != name && len(raw) > 0 { // a name that isn't in net/http's form, as some code puts it there
+		return append(v[:len(v):len(v)], raw...)
 	}
-	return c[key] // a name that isn't in net/http's form, as some code puts it there
+	return v
 }
 
 // Limits of what is taken from the wire; longer values are dropped as a whole. A request id of more than 128 bytes is no

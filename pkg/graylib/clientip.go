@@ -1,6 +1,9 @@
 package graylib
 
-import "context"
+import (
+	"context"
+	"net"
+)
 
 type clientIPKey struct{}
 
@@ -13,8 +16,24 @@ func WithClientIP(ctx context.Context, ip string) context.Context {
 	return context.WithValue(ctx, clientIPKey{}, ip)
 }
 
+// WithClientAddr is [WithClientIP] by the address of a connection, which isn't taken to pieces before somebody asks. It must
+// not change any more.
+func WithClientAddr(ctx context.Context, addr net.Addr) context.Context {
+	if addr == nil {
+		return ctx
+	}
+	return context.WithValue(ctx, clientIPKey{}, addr)
+}
+
 // ClientIPFrom returns the address of who sent the request that is being served, without a port, or "".
 func ClientIPFrom(ctx context.Context) string {
-	ip, _ := ctx.Value(clientIPKey{}).(string)
-	return ip
+	switch from := ctx.Value(clientIPKey{}).(type) {
+	case string:
+		return from
+	case net.Addr:
+		if host, _, err := net.SplitHostPort(from.String()); err == nil {
+			return host
+		}
+	}
+	return ""
 }

@@ -24,6 +24,9 @@ type Config struct {
 	State             string  // folder for the last good rules document; empty = the clients' default
 }
 
+// maxZone bounds the name of a zone: it stands in the registry's metadata of each endpoint (1024 bytes in all, in Nacos).
+const maxZone = 64
+
 // ConfigFrom reads the variables of design/wire.md by way of getenv (nil = [os.Getenv]). An on/off variable with another
 // value is an error that names it.
 func ConfigFrom(getenv func(string) string) (Config, error) {
@@ -45,6 +48,9 @@ func ConfigFrom(getenv func(string) string) (Config, error) {
 		TrustKeys:         getenv(EnvTrustKeys),
 		TrustCIDRs:        getenv(EnvTrustCIDRs),
 		Zone:              getenv(EnvZone),
+	}
+	if c.Zone != "" && printable(c.Zone, maxZone) == "" {
+		return Config{}, invalid(EnvZone, c.Zone, "want at most 64 characters of ASCII")
 	}
 	var err error
 	if c.Enabled, err = onOff(getenv, EnvEnabled); err != nil {

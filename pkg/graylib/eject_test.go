@@ -163,9 +163,11 @@ func TestEjectionAndBack(t *testing.T) {
 		time.Sleep(150 * time.Second)
 		b.setSilent(false, "b1")
 		var at []int
+		b.mu.Lock()
 		for _, p := range b.probes["b1"] {
 			at = append(at, int(p.Sub(begun)/time.Second))
 		}
+		b.mu.Unlock()
 		if diff := cmp.Diff([]int{0, 1, 3, 7, 15, 31, 61, 91, 121}, at); diff != "" {
 			t.Errorf("probes at seconds (-want +got):\n%s", diff)
 		}

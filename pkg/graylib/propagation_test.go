@@ -221,6 +221,12 @@ func TestForeignValuesStayWhereThereIsNoTag(t *testing.T) {
 	if diff := cmp.Diff(in, c); diff != "" {
 		t.Errorf("headers of other systems' own lanes (-want +got):\n%s", diff)
 	}
+	const transitive = "x-polaris-metadata-transitive-service-lane"
+	mixed := graylib.MapCarrier{"service-lane": "lanes/gray", transitive: "other/gray"}
+	rt.Inject(t.Context(), graylib.HTTPKeys, mixed)
+	if diff := cmp.Diff(graylib.MapCarrier{transitive: "other/gray"}, mixed); diff != "" {
+		t.Errorf("one of ours and one of another group (-want +got):\n%s", diff)
+	}
 }
 
 func TestDisagreementsAreLoggedOnce(t *testing.T) {

@@ -11,7 +11,7 @@ import (
 // of its round robin, and safe for concurrent use.
 type Set struct {
 	instances []Instance
-	alias     *aliasTable // nil where all weights are equal
+	alias     *aliasTable   // nil where all weights are equal
 	cursor    atomic.Uint64 // of which the lower half counts
 }
 

@@ -53,6 +53,13 @@ func resigned(key graylib.TrustKey, head string) string {
 	return head + "." + base64.RawURLEncoding.EncodeToString(mac.Sum(nil))
 }
 
+// respelled ends a token's base64 with bits that a lenient decoder throws away.
+func respelled(token string) string {
+	const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+	last := len(token) - 1
+	return token[:last] + string(alphabet[strings.IndexByte(alphabet, token[last])+1])
+}
+
 func TestSignedTag(t *testing.T) {
 	now := time.Now()
 	get := graylib.Outside{Peer: "203.0.113.9", Method: "GET", Path: "/A/dubbo"}
@@ -79,7 +86,8 @@ func TestSignedTag(t *testing.T) {
 		{"a longer life put in", strings.Replace(good, fmt.Sprint(unix+60), fmt.Sprint(unix+240), 1), get, "", "wrong signature"},
 		{"another key's id put in", strings.Replace(good, ".k1.", ".k2.", 1), get, "", "wrong signature"},
 		{"an unknown key", strings.Replace(good, ".k1.", ".k3.", 1), get, "", "unknown key"},
-		{"cut off", good[:len(good)-4], get, "", "wrong signature"},
+		{"cut off", good[:len(good)-3], get, "", "wrong signature"},
+		{"another spelling of the signature", respelled(good), get, "", "malformed"},
 		{"no token", "gray", get, "", "malformed"},
 		{"a longer one", good + strings.Repeat("A", 256), get, "", "malformed"},
 		{"another version", strings.Replace(good, "v1.", "v2.", 1), get, "", "malformed"},
@@ -237,6 +245,19 @@ func TestStrippedByName(t *testing.T) {
 	}
 }
 
+// rawHeaders takes names as they stand in the map, as grayhttp does.
+type rawHeaders struct{ graylib.HeaderCarrier }
+
+func (h rawHeaders) Names(yield func(string) bool) {
+	for name := range h.HeaderCarrier {
+		if !yield(name) {
+			return
+		}
+	}
+}
+
+func (h rawHeaders) Remove(name string) { delete(h.HeaderCarrier, name) }
+
 // FuzzAdmit is G9: whatever a client sends, an untrusted request gets in without a tag, and with a well-formed id and trace.
 func FuzzAdmit(f *testing.F) {
 	rt := gateway(f, graylib.WithBaggage(), graylib.WithPresets("mse", "polaris=lanes", "sermant=x-lane", "joylive=1"),
@@ -251,7 +272,7 @@ func FuzzAdmit(f *testing.F) {
 		h.Add("baggage", value)
 		h.Add("baggage", second)
 		h.Add("x-mse-tag", value)
-		c := httpHeaders{graylib.HeaderCarrier(h)}
+		c := rawHeaders{graylib.HeaderCarrier(h)}
 		rt.Admit(c, graylib.Outside{Peer: peer, Method: value, Path: second})
 		ctx, _ := rt.Arrive(context.Background(), graylib.ProtocolHTTP, graylib.HTTPKeys, c)
 		if tag := graylib.TagFrom(ctx); tag != graylib.Untagged {
@@ -316,6 +337,42 @@ func FuzzReadOthers(f *testing.F) {
 			after := rt.Status()
 			if tag != "" && tag != "base" && (after.TagDisagreements != before.TagDisagreements || after.MalformedTags != before.MalformedTags) {
 				t.Fatalf("what goes on of %q disagrees: %v", tag, c)
+			}
+		}
+	})
+}
+
+// FuzzPropagationConfig: settings are taken or refused with one line that names the variable, and never show a secret.
+func FuzzPropagationConfig(f *testing.F) {
+	names := map[string]string{"GRAY_TRUST_KEYS": "", "GRAY_TRUST_CIDRS": "", "GRAY_PRESETS": ""}
+	f.Fuzz(func(t *testing.T, keys, cidrs, presets string) {
+		values := map[string]string{"GRAY_TRUST_KEYS": keys, "GRAY_TRUST_CIDRS": cidrs, "GRAY_PRESETS": presets}
+		for name := range names {
+			c, err := graylib.ConfigFrom(env(map[string]string{name: values[name]}))
+			if err != nil {
+				if !errors.Is(err, graylib.ErrInvalidConfig) || !strings.Contains(err.Error(), name) || strings.Contains(err.Error(), "\n") {
+					t.Fatalf("%s=%q: %v", name, values[name], err)
+				}
+				continue
+			}
+			rt, err := graylib.New(baselineSelf, graylib.WithConfig(c), quiet())
+			if err != nil {
+				t.Fatalf("%s=%q is taken and then refused: %v", name, values[name], err)
+			}
+			out := graylib.MapCarrier{}
+			rt.Inject(graylib.WithTag(context.Background(), "gray"), graylib.HTTPKeys, out)
+			for k, v := range out {
+				for _, b := range []byte(k + v) {
+					if b <= ' ' || b > '~' {
+						t.Fatalf("%s=%q writes %q: %q", name, values[name], k, v)
+					}
+				}
+			}
+		}
+		parsed, err := graylib.ParseTrustKeys(keys)
+		for _, k := range parsed {
+			if len(k.Secret) < graylib.MinTrustKeyBytes || err != nil {
+				t.Fatalf("key %q has %d bytes, %v", k.ID, len(k.Secret), err)
 			}
 		}
 	})

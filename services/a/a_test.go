@@ -122,3 +122,30 @@ func TestConsumeFails(t *testing.T) {
 		t.Errorf("a failed message was logged as consumed: %v", got)
 	}
 }
+
+// TestMetrics: requests are counted by tag and reason, the scrape itself and the probes are not.
+func TestMetrics(t *testing.T) {
+	mesh := servetest.New(t)
+	mesh.StandIn("b", graylib.Untagged)
+	mesh.StandIn("c", graylib.Untagged)
+	a, _ := start(t, mesh, nil)
+	if status, _ := a.Answer("/dubbo"); status != http.StatusOK {
+		t.Fatalf("status %d", status)
+	}
+	_, _, _ = a.Get("/nothing")
+	status, body, header := a.Get(graylib.MetricsPath)
+	if status != http.StatusOK || !strings.HasPrefix(header.Get("Content-Type"), "text/plain") {
+		t.Errorf("status %d, content type %q", status, header.Get("Content-Type"))
+	}
+	for _, want := range []string{
+		`graychain_requests_total{own_tag="",protocol="http",reason="",result="ok",service="a",tag=""} 2`,
+		`graychain_calls_total{endpoint="b.rpc",own_tag="",protocol="rpc",reason="baseline",result="ok",service="a",tag=""} 1`,
+		`graychain_call_duration_seconds_count{endpoint="b.rpc",own_tag="",protocol="rpc",service="a",tag=""} 1`,
+		`graychain_instances{endpoint="b.rpc",own_tag="",service="a",tag=""} 1`,
+		`graychain_ready{own_tag="",service="a"} 1`,
+	} {
+		if !strings.Contains(body, want+"\n") {
+			t.Errorf("no %s in:\n%s", want, body)
+		}
+	}
+}

@@ -26,7 +26,7 @@ func (c *checker) findLosing() losing {
 	for cur := range c.root.Preorder((*ast.FuncDecl)(nil)) {
 		decl := cur.Node().(*ast.FuncDecl)
 		fn, ok := c.pass.TypesInfo.Defs[decl.Name].(*types.Func)
-		if !ok || decl.Body == nil || !c.looksAt(decl.Pos()) || c.sourceIn(decl.Type) != nil {
+		if !ok || decl.Body == nil || !c.looksAt(decl.Pos()) || ends(fn.Name()) || c.sourceIn(decl.Type) != nil {
 			continue
 		}
 		empty := c.emptyContexts(decl.Body)
@@ -114,18 +114,20 @@ func (c *checker) isEmpty(e ast.Expr, empty map[types.Object]bool) bool {
 	return false
 }
 
+// ends tells by its name whether a function ends something and so carries nothing on.
+func ends(name string) bool {
+	name = strings.ToLower(name)
+	return strings.HasPrefix(name, "close") || strings.HasPrefix(name, "shutdown") || strings.HasPrefix(name, "stop")
+}
+
 // passesEmpty tells whether call hands an empty context to something that would carry a request's on.
 func (c *checker) passesEmpty(call *ast.CallExpr, empty map[types.Object]bool) bool {
 	fn := typeutil.Callee(c.pass.TypesInfo, call)
 	if fn != nil && fn.Pkg() != nil && (fn.Pkg().Path() == "context" || fn.Pkg().Path() == "log/slog") {
 		return false
 	}
-	if fn != nil {
-		for _, end := range []string{"Close", "Shutdown", "Stop"} {
-			if strings.HasPrefix(fn.Name(), end) {
-				return false
-			}
-		}
+	if fn != nil && ends(fn.Name()) {
+		return false
 	}
 	return slices.ContainsFunc(call.Args, func(arg ast.Expr) bool { return c.isEmpty(arg, empty) })
 }

@@ -15,8 +15,8 @@
 //     Head, Post and PostForm, also as methods of [net/http.Client].
 //   - callee: a call (also by go, defer, or as a task of a goroutine pool or timer) of a function of the same package
 //     that has no context in scope and makes calls of its own with context.Background() or one of the forms above. Functions
-//     named Close…, Shutdown… or Stop… end things and carry nothing on; what they are given doesn't count, nor does what is
-//     given to log/slog.
+//     named close…, shutdown… or stop… (in either case) end things and carry nothing on: they don't count, nor does what is
+//     given to them or to log/slog.
 //
 // The fixes that it suggests change no behaviour but what the context carries: context.WithoutCancel(ctx) for
 // context.Background() (graylib.Detach(ctx) in goroutines of files that import graylib), and

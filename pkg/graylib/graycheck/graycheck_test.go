@@ -9,24 +9,10 @@ import (
 	"github.com/graychain/graychain/pkg/graylib/graycheck"
 )
 
-func TestRules(t *testing.T) {
-	analysistest.Run(t, analysistest.TestData(), graycheck.Analyzer, "background", "request", "callee")
-}
-
-func TestFixes(t *testing.T) {
-	analysistest.RunWithSuggestedFixes(t, analysistest.TestData(), graycheck.Analyzer, "fixes")
-}
-
-func TestFlagTests(t *testing.T) {
-	if err := graycheck.Analyzer.Flags.Set("tests", "true"); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := graycheck.Analyzer.Flags.Set("tests", "false"); err != nil {
-			t.Error(err)
-		}
-	})
-	analysistest.Run(t, analysistest.TestData(), graycheck.Analyzer, "intests")
+// The packages below testdata say in comments what is reported where; files ending in .golden are what the fixes make of them.
+// They are loaded at once, since each load checks the types of net/http from source.
+func TestRulesAndFixes(t *testing.T) {
+	analysistest.RunWithSuggestedFixes(t, analysistest.TestData(), graycheck.Analyzer, "background", "request", "callee", "fixes")
 }
 
 func TestAnalyzerIsValid(t *testing.T) {

@@ -30,8 +30,8 @@ type Pool struct{ gopool.Pool }
 func Wrap(p gopool.Pool) Pool { return Pool{p} }
 
 // NewPool is [gopool.NewPool].
-func NewPool(name string, cap int32, config *gopool.Config) Pool {
-	return Pool{gopool.NewPool(name, cap, config)}
+func NewPool(name string, size int32, config *gopool.Config) Pool {
+	return Pool{gopool.NewPool(name, size, config)}
 }
 
 // Go runs a task with ctx. It never blocks.

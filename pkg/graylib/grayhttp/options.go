@@ -16,6 +16,12 @@ type options struct {
 	hosts      map[string]bool
 	idempotent func(*http.Request) bool // nil: none is
 	tryTimeout time.Duration            // 0 = none
+
+	// of a server
+	service   string // empty: the runtime's
+	advertise string
+	weight    float64
+	settle    time.Duration
 }
 
 // WithRuntime sets the runtime. The default is the process-wide one, [graylib.Default].
@@ -50,7 +56,7 @@ func WithTryTimeout(d time.Duration) Option { return func(o *options) { o.tryTim
 
 // apply reads the options. The error is that of the process-wide default.
 func apply(opts []Option) (*options, error) {
-	o := &options{hosts: make(map[string]bool)}
+	o := &options{hosts: make(map[string]bool), weight: 1, settle: graylib.DefaultSettle}
 	for _, fn := range opts {
 		fn(o)
 	}

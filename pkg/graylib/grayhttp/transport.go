@@ -101,7 +101,7 @@ func (t *transport) RoundTrip(r *http.Request) (answer *http.Response, failed er
 		}
 		out.URL.Host = in.Addr
 		resp, tryErr := t.tryOne(call, out, repeatable)
-		call.Ended(tryErr)
+		ended(ctx, call, tryErr)
 		next := tryErr != nil && ctx.Err() == nil && (repeatable || graylib.DialFailed(tryErr) && !body.touched())
 		if !next {
 			body.finish()
@@ -109,6 +109,16 @@ func (t *transport) RoundTrip(r *http.Request) (answer *http.Response, failed er
 		}
 		err = tryErr
 	}
+}
+
+// ended says how a try ended. Where [http.Client.Timeout] runs out the client cancels, by chance before the deadline does,
+// and the error may be of either.
+func ended(ctx context.Context, call *graylib.Call, err error) {
+	if deadline, ok := ctx.Deadline(); ok && err != nil && !graylib.DialFailed(err) && !time.Now().Before(deadline) {
+		call.TimedOut()
+		return
+	}
+	call.Ended(err)
 }
 
 // again puts a fresh body in place of one that was read for an earlier try.

@@ -3,6 +3,7 @@ package graykitex
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"time"
 
 	"github.com/cloudwego/kitex/client"
@@ -12,6 +13,8 @@ import (
 	"github.com/cloudwego/kitex/pkg/transmeta"
 	"github.com/cloudwego/kitex/pkg/utils"
 	"github.com/cloudwego/kitex/transport"
+
+	"github.com/graychain/graychain/pkg/graylib"
 )
 
 // NewClientSuite returns the options that make a client gray-aware, for client.WithSuite: they set the transport to
@@ -73,6 +76,7 @@ type clientSide struct {
 	*options
 	endpoint  string // in the registry
 	discovers bool   // instances are chosen here
+	table     atomic.Pointer[graylib.Table]
 }
 
 // finish looks at what a client's options came to, when all of them are applied.
@@ -92,6 +96,9 @@ func (c *clientSide) finish(co *client.Options, _ *utils.Slice) {
 		}
 	}
 	c.endpoint = c.endpointOf(co.Svr.ServiceName)
+	if c.rt.Telemetry() != nil {
+		traceStreams(co)
+	}
 	if c.rt.Registry() == nil || co.Targets != "" || co.Proxy != nil {
 		return
 	}

@@ -4,11 +4,14 @@ import (
 	"context"
 	"errors"
 	"io"
+	"strings"
 	"sync"
 	"testing"
 
 	"github.com/bytedance/gopkg/cloud/metainfo"
 	"github.com/cloudwego/kitex/client"
+	"github.com/cloudwego/kitex/pkg/remote/trans/nphttp2"
+	"github.com/cloudwego/kitex/pkg/remote/trans/nphttp2/metadata"
 	"github.com/cloudwego/kitex/pkg/transmeta"
 	"github.com/cloudwego/kitex/transport"
 
@@ -19,27 +22,38 @@ import (
 )
 
 func TestConformance(t *testing.T) {
-	for kind, name := range map[string]string{
-		"invoke": "graykitex, unary", "bidi": "graykitex, bidirectional stream",
-		"client": "graykitex, client stream", "server": "graykitex, server stream",
+	const overTTHeader = transport.TTHeaderFramed | transport.TTHeaderStreaming
+	for _, tc := range []struct {
+		name string // of the declaration
+		tp   transport.Protocol
+		kind string
+	}{
+		{"graykitex, unary", overTTHeader, "invoke"},
+		{"graykitex, bidirectional stream", overTTHeader, "bidi"},
+		{"graykitex, client stream", overTTHeader, "client"},
+		{"graykitex, server stream", overTTHeader, "server"},
+		{"graykitex, unary over gRPC", transport.GRPC, "invoke"},
+		{"graykitex, streams over gRPC", transport.GRPC, "bidi"},
+		{"graykitex, streams over gRPC", transport.GRPC, "client"},
+		{"graykitex, streams over gRPC", transport.GRPC, "server"},
 	} {
-		t.Run(kind, func(t *testing.T) {
-			d := conformance.Of(name)
+		t.Run(tc.kind+" over "+tc.tp.String(), func(t *testing.T) {
+			d := conformance.Of(tc.name)
 			graylibtest.Run(t, graylibtest.Harness{Name: d.Name, Features: d.Features, Open: func(t testing.TB, s *graylibtest.Setup) graylibtest.Link {
-				return openConformance(t, s, kind)
+				return openConformance(t, s, tc.tp, tc.kind)
 			}})
 		})
 	}
 }
 
-func openConformance(t testing.TB, s *graylibtest.Setup, kind string) graylibtest.Link {
+func openConformance(t testing.TB, s *graylibtest.Setup, tp transport.Protocol, kind string) graylibtest.Link {
 	m := &mesh{t: t, registry: s.Registry, rules: s.Rules}
 	var addrs []string
 	for _, callee := range s.Callees {
 		addr, _ := m.serve(callee.Runtime, once(callee.Handle))
 		addrs = append(addrs, addr)
 	}
-	c := m.client(s.Caller, s.Service)
+	c := m.over(s.Caller, s.Service, tp)
 	return graylibtest.Link{
 		Endpoint: s.Service + graylib.RPCServiceSuffix,
 		Call: func(ctx context.Context, payload string) (string, error) {
@@ -47,11 +61,12 @@ func openConformance(t testing.TB, s *graylibtest.Setup, kind string) graylibtes
 		},
 		Raw: func(ctx context.Context, callee int, wire map[string][]string, payload string) (map[string]string, error) {
 			bare, err := newServiceClient(s.Service, client.WithHostPorts(addrs[callee]),
-				client.WithTransportProtocol(transport.TTHeaderFramed|transport.TTHeaderStreaming), client.WithMetaHandler(transmeta.ClientTTHeaderHandler))
+				client.WithTransportProtocol(tp), client.WithMetaHandler(transmeta.ClientTTHeaderHandler))
 			if err != nil {
 				return nil, err
 			}
-			ctx = metainfo.WithBackwardValues(ctx)
+			var header, trailer metadata.MD
+			ctx = nphttp2.GRPCTrailer(nphttp2.GRPCHeader(metainfo.WithBackwardValues(ctx), &header), &trailer)
 			for k, values := range wire {
 				if k == graylib.RPCKeys.Reason {
 					ctx = metainfo.WithValue(ctx, k, values[0])
@@ -59,7 +74,13 @@ func openConformance(t testing.TB, s *graylibtest.Setup, kind string) graylibtes
 					ctx = metainfo.WithPersistentValue(ctx, k, values[0])
 				}
 			}
-			return bare.raw(ctx, kind, payload)
+			back, err := bare.raw(ctx, kind, payload)
+			for _, md := range []metadata.MD{header, trailer} {
+				for k, values := range md {
+					back[strings.ToUpper(k)] = values[0] // gRPC's names are in lower case
+				}
+			}
+			return back, err
 		},
 	}
 }
@@ -112,7 +133,7 @@ func (c *serviceClient) raw(ctx context.Context, kind, payload string) (map[stri
 	}
 	for _, values := range []map[string]string{header, trailer} {
 		for k, v := range values {
-			back[k] = v
+			back[strings.ToUpper(k)] = v
 		}
 	}
 	return back, nil

@@ -18,8 +18,13 @@ import (
 	"github.com/graychain/graychain/pkg/graylib"
 )
 
-// departure is one call, or the creation of one stream, on its way out.
+// departure is one call, or the creation of one stream, on its way out. It is the context in which it is made, so that one
+// allocation does for both.
 type departure struct {
+	context.Context
+	view  requestView
+	first outgoing // try
+
 	call  *graylib.Call
 	ri    rpcinfo.RPCInfo
 	table *graylib.Table // nil: nothing is chosen here
@@ -28,13 +33,21 @@ type departure struct {
 	noInstance error // why the picker had none
 	lastDial   error // why the last instance was given up
 
-	back     map[string]string // what came back with a unary answer
+	back     comingBack // with a unary answer
 	returned sync.Once
 
 	ended func(graylib.Outcome) // tells telemetry, the first time alone; may be nil
 }
 
-// comeBack takes in what the callee sent back, once.
+// Value implements [context.Context].
+func (d *departure) Value(key any) any {
+	if _, ok := key.(departureKey); ok {
+		return d
+	}
+	return d.Context.Value(key)
+}
+
+// comeBack takes in what the callee of a stream sent back, once.
 func (d *departure) comeBack(values map[string]string) {
 	if values[graylib.RPCKeys.Hops] == "" {
 		return
@@ -46,8 +59,8 @@ func (d *departure) comeBack(values map[string]string) {
 func (c *clientSide) depart(next endpoint.Endpoint) endpoint.Endpoint {
 	return func(ctx context.Context, req, resp interface{}) (err error) {
 		ri := rpcinfo.GetRPCInfo(ctx)
-		ctx, call := c.rt.Depart(ctx, c.endpoint, &requestView{ctx: ctx, ri: ri})
-		d := &departure{call: call, ri: ri}
+		d := &departure{view: requestView{ctx: ctx, ri: ri}, ri: ri}
+		ctx, d.call = c.rt.Depart(ctx, c.endpoint, &d.view)
 		if t := c.rt.Telemetry(); t != nil {
 			_, isStream := resp.(*streaming.Result)
 			ctx = d.tell(ctx, t, c.endpoint, isStream)
@@ -57,13 +70,12 @@ func (c *clientSide) depart(next endpoint.Endpoint) endpoint.Endpoint {
 				}
 			}()
 		}
-		ctx = context.WithValue(ctx, departureKey{}, d)
+		d.Context, ctx = ctx, d
 		if c.discovers && !addressed(ri) {
-			table, err := c.rt.Table(ctx, c.endpoint)
-			if err != nil && len(table.Load().Instances()) == 0 {
+			if d.table, err = c.tableOf(ctx); err != nil {
+				d.table = nil
 				return kerrors.ErrServiceDiscovery.WithCause(fmt.Errorf("%w of service %q: %w", graylib.ErrNoInstance, c.endpoint, err))
 			}
-			d.table = table
 		}
 		err = next(ctx, req, resp)
 		if d.noInstance != nil && errors.Is(err, kerrors.ErrNoMoreInstance) {
@@ -74,10 +86,27 @@ func (c *clientSide) depart(next endpoint.Endpoint) endpoint.Endpoint {
 			err = kerrors.ErrNoMoreInstance.WithCause(cause)
 		}
 		if _, isStream := resp.(*streaming.Result); !isStream {
-			d.comeBack(d.back)
+			if d.back.hops != "" {
+				d.returned.Do(func() { d.call.Return(graylib.RPCKeys, &d.back) })
+			}
 		}
 		return err
 	}
+}
+
+// tableOf returns the endpoint's table. The registry is asked until it has answered; a table, once it is known, is kept up to
+// date by the registry.
+func (c *clientSide) tableOf(ctx context.Context) (*graylib.Table, error) {
+	if t := c.table.Load(); t != nil {
+		return t, nil
+	}
+	t, err := c.rt.Table(ctx, c.endpoint)
+	if err == nil {
+		c.table.Store(t)
+	} else if len(t.Load().Instances()) > 0 {
+		err = nil
+	}
+	return t, err
 }
 
 // addressed tells whether the call's own options name the instance.
@@ -86,14 +115,17 @@ func addressed(ri rpcinfo.RPCInfo) bool {
 	return r != nil && r.GetInstance() != nil
 }
 
-// metaHandler takes what a callee sends back with a unary answer. Kitex's own place for it, the context's backward
+// metaHandler writes what a call carries, and takes what a callee sends back with a unary answer. Kitex's own place for it, the context's backward
 // values, is shared by all calls of one context.
 type metaHandler struct{}
 
 var _ remote.MetaHandler = (*metaHandler)(nil)
 
 // WriteMeta implements [remote.MetaHandler].
-func (*metaHandler) WriteMeta(ctx context.Context, _ remote.Message) (context.Context, error) {
+func (*metaHandler) WriteMeta(ctx context.Context, msg remote.Message) (context.Context, error) {
+	if o, ok := ctx.Value(outgoingKey{}).(*outgoing); ok && msg.TransInfo() != nil {
+		o.write(msg)
+	}
 	return ctx, nil
 }
 
@@ -101,10 +133,7 @@ func (*metaHandler) WriteMeta(ctx context.Context, _ remote.Message) (context.Co
 func (*metaHandler) ReadMeta(ctx context.Context, msg remote.Message) (context.Context, error) {
 	if d := departureFrom(ctx); d != nil && msg.TransInfo() != nil {
 		if kvs := msg.TransInfo().TransStrInfo(); kvs[graylib.RPCKeys.Hops] != "" {
-			d.back = map[string]string{
-				graylib.RPCKeys.Hops:     kvs[graylib.RPCKeys.Hops],
-				graylib.RPCKeys.Messages: kvs[graylib.RPCKeys.Messages],
-			}
+			d.back = comingBack{kvs[graylib.RPCKeys.Hops], kvs[graylib.RPCKeys.Messages]}
 		}
 	}
 	return ctx, nil
@@ -130,9 +159,6 @@ var streamEvents = rpcinfo.ClientStreamEventHandler{
 			d.comeBack(evt.TTStreamTrailer)
 			d.comeBack(fromGRPC(evt.GRPCTrailer))
 			d.streamEnded(ctx, streamError(ri), evt.TTStreamTrailer != nil || evt.GRPCTrailer != nil)
-			if d.ended != nil {
-				d.ended(outcome(ri, streamError(ri)))
-			}
 		}
 	},
 }

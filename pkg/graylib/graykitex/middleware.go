@@ -2,7 +2,6 @@ package graykitex
 
 import (
 	"context"
-	"net"
 
 	"github.com/cloudwego/kitex/pkg/endpoint"
 	"github.com/cloudwego/kitex/pkg/endpoint/sep"
@@ -19,9 +18,20 @@ import (
 // arrivalKey holds the *arrival of the call that a context serves.
 type arrivalKey struct{}
 
+// arrival is one call or stream that arrived. It is the context that it is served in, so that one allocation does for both.
 type arrival struct {
+	context.Context
 	*graylib.Arrival
 	ri rpcinfo.RPCInfo
+	in arrivedCarrier
+}
+
+// Value implements [context.Context].
+func (a *arrival) Value(key any) any {
+	if _, ok := key.(arrivalKey); ok {
+		return a
+	}
+	return a.Context.Value(key)
 }
 
 // serve is the server's middleware, for calls and streams alike.
@@ -35,11 +45,11 @@ func (r *registrar) serve(next endpoint.Endpoint) endpoint.Endpoint {
 		r.checkTransport(ri)
 		r.serving.Add(1)
 		defer r.serving.Add(-1)
-		carrier := arrivedCarrier{ctx}
+		a := &arrival{ri: ri, in: arrivedCarrier{ctx}}
 		if from := ri.From(); from != nil && from.Address() != nil {
-			ctx = graylib.WithClientIP(ctx, hostOf(from.Address()))
+			ctx = graylib.WithClientAddr(ctx, from.Address())
 		}
-		ctx, a := o.rt.Arrive(ctx, graylib.ProtocolRPC, graylib.RPCKeys, carrier)
+		ctx, a.Arrival = o.rt.Arrive(ctx, graylib.ProtocolRPC, graylib.RPCKeys, &a.in)
 		args, isStream := req.(*streaming.Args)
 		if t := o.rt.Telemetry(); t != nil {
 			var ended func(graylib.Outcome)
@@ -48,26 +58,28 @@ func (r *registrar) serve(next endpoint.Endpoint) endpoint.Endpoint {
 			})
 			defer func() { ended(outcome(ri, err)) }()
 		}
-		ctx = context.WithValue(ctx, arrivalKey{}, &arrival{Arrival: a, ri: ri})
-		if isStream && args.ServerStream != nil {
-			defer func() { sendTrailer(args.ServerStream, a) }()
-		} else {
-			defer func() { answer(ctx, ri, a, carrier) }()
+		a.Context = ctx
+		switch {
+		case isStream && args.ServerStream != nil:
+			defer func() { sendTrailer(args.ServerStream, a.Arrival) }()
+		case direct(ri) && noteArrival(ri, a): // answerHandler does the rest
+		default:
+			defer a.answer()
 		}
-		return next(ctx, req, resp)
+		return next(a, req, resp)
 	}
 }
 
-// answer gives the hops of a call back: with the answer's metainfo, which gRPC has no place for, or in gRPC's header, which is
+// answer gives the hops of a call back where they can't be written straight: with the answer's metainfo, which gRPC has no place for, or in gRPC's header, which is
 // sent in front of the answer or the error.
-func answer(ctx context.Context, ri rpcinfo.RPCInfo, a *graylib.Arrival, carrier arrivedCarrier) {
-	if ri.Config().TransportProtocol()&transport.GRPC == 0 {
-		a.Return(graylib.RPCKeys, carrier)
+func (a *arrival) answer() {
+	if a.ri.Config().TransportProtocol()&transport.GRPC == 0 {
+		a.Return(graylib.RPCKeys, &a.in)
 		return
 	}
 	back := graylib.MapCarrier{}
 	a.Return(graylib.RPCKeys, back)
-	_ = nphttp2.SetHeader(ctx, metadata.New(back)) // fails only where the call is gone
+	_ = nphttp2.SetHeader(a, metadata.New(back)) // fails only where the call is gone
 }
 
 // sendTrailer puts the hops into a stream's trailer, which goes out when its handler has returned.
@@ -98,14 +110,6 @@ func sendHopsFirst(next sep.StreamSendEndpoint) sep.StreamSendEndpoint {
 		}
 		return next(ctx, st, message)
 	}
-}
-
-func hostOf(addr net.Addr) string {
-	host, _, err := net.SplitHostPort(addr.String())
-	if err != nil {
-		return ""
-	}
-	return host
 }
 
 // checkTransport says once that calls arrive on which no tag can be. They may come from outside the mesh, where there is none; from

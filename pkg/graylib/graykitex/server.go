@@ -37,6 +37,7 @@ func (s serverSuite) Options() []server.Option {
 		}
 		for _, opt := range []server.Option{
 			server.WithMetaHandler(transmeta.ServerTTHeaderHandler),
+			server.WithMetaHandler(answerHandler{}),
 			server.WithMiddleware(r.serve),
 			server.WithStreamOptions(server.WithStreamSendMiddleware(sendHopsFirst)),
 		} {

@@ -4,7 +4,9 @@ import (
 	"context"
 	"sync"
 
+	"github.com/cloudwego/kitex/client"
 	"github.com/cloudwego/kitex/pkg/rpcinfo"
+	"github.com/cloudwego/kitex/pkg/stats"
 
 	"github.com/graychain/graychain/pkg/graylib"
 )
@@ -40,4 +42,30 @@ func (d *departure) tell(ctx context.Context, t graylib.Telemetry, endpoint stri
 	var once sync.Once
 	d.ended = func(o graylib.Outcome) { once.Do(func() { ended(o) }) }
 	return ctx
+}
+
+// traceStreams has the ends of streams told: Kitex says to tracers alone what a stream failed with. The detailed statistics
+// that it collects for a tracer are left off, unless the application has them.
+func traceStreams(co *client.Options) {
+	if co.StatsLevel == nil && !co.TracerCtl.HasTracer() {
+		level := stats.LevelDisabled
+		co.StatsLevel = &level
+	}
+	co.TracerCtl.Append(streamTracer{})
+}
+
+type streamTracer struct{}
+
+var _ stats.Tracer = streamTracer{}
+
+// Start implements [stats.Tracer].
+func (streamTracer) Start(ctx context.Context) context.Context { return ctx }
+
+// Finish implements [stats.Tracer]. Of a stream the context is that of its departure; of a call, whose middleware tells its
+// end, it is an outer one. A stream that couldn't be made has none either.
+func (streamTracer) Finish(ctx context.Context) {
+	ri := rpcinfo.GetRPCInfo(ctx)
+	if d := departureOf(ctx, ri); d != nil && d.ended != nil {
+		d.ended(outcome(ri, streamError(ri)))
+	}
 }

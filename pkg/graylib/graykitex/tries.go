@@ -66,7 +66,13 @@ func (c *clientSide) try(ctx context.Context, d *departure, isStream, repeatable
 	} else if stop := d.watchDeadline(ctx, ri); stop != nil {
 		defer stop()
 	}
-	err := next(inject(ctx, d.call), req, resp)
+	var out context.Context
+	if !isStream && direct(ri) {
+		out = d.outgoing(ctx)
+	} else {
+		out = inject(ctx, d.call)
+	}
+	err := next(out, req, resp)
 	var fromCallee *remote.TransError
 	switch {
 	case err == nil && isStream:

@@ -17,7 +17,7 @@ const (
 	g3Propagation = "G3 propagation"
 	g9Trust       = "G9 trust"
 	gBadInput     = "G3 propagation (a bad value never fails a request)"
-	gHops         = "design/wire.md (hops)"
+	gHops         = "the chain of hops"
 	gCancellation = "the declared reach of a cancellation"
 )
 
@@ -406,12 +406,12 @@ func checkCancellation(s *scene) {
 	ctx, _ := s.arrive(base, request{tag: string(laneTag)})
 	payload := s.payload()
 	begun, release, ended := make(chan struct{}), make(chan struct{}), make(chan struct{})
-	var once sync.Once
+	var beginOnce, endOnce sync.Once
 	s.hook(payload, func(ctx context.Context) {
-		once.Do(func() { close(begun) })
+		beginOnce.Do(func() { close(begun) })
 		select {
 		case <-ctx.Done():
-			close(ended)
+			endOnce.Do(func() { close(ended) })
 		case <-release:
 		}
 	})

@@ -139,6 +139,9 @@ func (s *scene) handler(rt *graylib.Runtime) Handler {
 		s.mu.Lock()
 		s.sights[payload] = append(s.sights[payload], saw)
 		s.mu.Unlock()
+		if err := ctx.Err(); err != nil {
+			return "", err
+		}
 		return "answer to " + payload, nil
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/graychain/graychain/pkg/graylib"
+	"github.com/graychain/graychain/pkg/graylib/rules"
 	"github.com/nacos-group/nacos-sdk-go/v2/vo"
 )
 
@@ -20,6 +21,9 @@ const (
 	originDisk  = "disk"
 	originNone  = "none"
 )
+
+// staleFor is how long after a push reads may still give an older document: 100 ms on an idle server, more on a busy one.
+const staleFor = 2 * time.Second
 
 // Rules is a [graylib.RulesSource] on Nacos's config centre. It is safe for concurrent use.
 //
@@ -44,6 +48,7 @@ type Rules struct {
 	current  *document // nil = none is known
 	origin   string
 	readAt   time.Time
+	pushedAt time.Time // when a push last put a document in force
 	refusal  string
 	refusals int64
 	lastRead string
@@ -169,7 +174,12 @@ func (s *Rules) run(ctx context.Context) {
 	}
 	// The listener comes before the first read: the client takes only the changes after it for changes.
 	listen := s.param()
-	listen.OnChange = func(string, string, string, string) { notify(s.pushes) }
+	listen.OnChange = func(_, _, _, content string) {
+		if ctx.Err() == nil {
+			s.offer(content, time.Now())
+			notify(s.pushes)
+		}
+	}
 	if err := client.ListenConfig(listen); err != nil {
 		s.log.Warn("changes of the rules are found by polling alone", "error", oneLine(err))
 	}
@@ -256,6 +266,23 @@ func (s *Rules) take(content string, began time.Time) (changed bool) {
 	return changed
 }
 
+// offer takes over what came with a push where it may follow the one in force: a read right after it may still give the older
+// text. Whatever else is said of a push's text is left to the reads that follow it: pushes overtake each other.
+func (s *Rules) offer(content string, at time.Time) {
+	if strings.TrimSpace(content) == "" {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.current != nil && s.current.content == content {
+		return
+	}
+	if d, err := newDocument(content); err == nil && d.follows(s.current, time.Now()) == nil {
+		s.pushedAt = at
+		s.accept(d, at)
+	}
+}
+
 // judge accepts or refuses a text that isn't the one in force. What was refused is judged again at each read: time may
 // allow it (a lane may leave some time after it was forgotten).
 func (s *Rules) judge(content string, began time.Time) {
@@ -263,15 +290,23 @@ func (s *Rules) judge(content string, began time.Time) {
 	if err == nil {
 		err = d.follows(s.current, time.Now())
 	}
+	if errors.Is(err, rules.ErrRevision) && began.Before(s.pushedAt.Add(staleFor)) {
+		return // the read lags behind the push; what says so for longer is refused
+	}
 	if err != nil {
 		s.refuse(err)
 		return
 	}
+	s.accept(d, began)
+}
+
+// accept puts a document in force that Nacos told of at a time. It is called with the lock held.
+func (s *Rules) accept(d *document, at time.Time) {
 	old := s.revision()
-	s.refusal, s.readAt = "", began
+	s.refusal, s.readAt = "", at
 	s.putInForce(d, originNacos)
 	s.log.Info("rules in force", "revision", s.revision(), "before", old)
-	if err := s.disk.save([]byte(content)); err != nil {
+	if err := s.disk.save([]byte(d.content)); err != nil {
 		s.log.Warn("the rules can't be kept on disk: a start with Nacos away will know none; set "+graylib.EnvState+
 			" to a folder that can be written", "path", s.disk.path, "error", err)
 	}

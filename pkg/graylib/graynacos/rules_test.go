@@ -144,8 +144,8 @@ func TestRulesRefusals(t *testing.T) {
 						t.Errorf("refusal %q doesn't mention %q", st.Refusal, w)
 					}
 				}
-				if n := strings.Count(log.String(), "refused the rules document"); n != 1 {
-					t.Errorf("the refusal was logged %d times, want once:\n%s", n, log)
+				if n := strings.Count(log.String(), "refused the rules document"); n != 1 || st.Refusals != 1 {
+					t.Errorf("the refusal was logged %d times and counted %d, want once:\n%s", n, st.Refusals, log)
 				}
 				if st.ReadAt.Sub(readAt) > 15*time.Second {
 					t.Errorf("read at %v, %v after the start: the refused document counts as read", st.ReadAt, st.ReadAt.Sub(readAt))

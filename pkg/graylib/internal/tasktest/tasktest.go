@@ -29,7 +29,7 @@ func Run(t *testing.T, submit Submit, panics bool) {
 }
 
 // observe runs one task alone and returns what it saw.
-func observe(t *testing.T, submit Submit, ctx context.Context) (tag graylib.Tag, wire graylib.MapCarrier) {
+func observe(ctx context.Context, t *testing.T, submit Submit) (tag graylib.Tag, wire graylib.MapCarrier) {
 	t.Helper()
 	done := make(chan struct{})
 	err := submit(ctx, func(ctx context.Context) {
@@ -47,7 +47,7 @@ func observe(t *testing.T, submit Submit, ctx context.Context) (tag graylib.Tag,
 func reusedWorker(t *testing.T, submit Submit, panics bool) {
 	tagged := graylib.WithRequestID(graylib.WithTag(t.Context(), "gray"), "r1")
 	for range 50 {
-		if tag, wire := observe(t, submit, tagged); tag != "gray" || wire["x-request-id"] != "r1" {
+		if tag, wire := observe(tagged, t, submit); tag != "gray" || wire["x-request-id"] != "r1" {
 			t.Fatalf("a tagged task has tag %q and sends %v", tag, wire)
 		}
 		if panics {
@@ -55,7 +55,7 @@ func reusedWorker(t *testing.T, submit Submit, panics bool) {
 				t.Fatal(err)
 			}
 		}
-		if tag, wire := observe(t, submit, t.Context()); tag != graylib.Untagged || len(wire) != 0 {
+		if tag, wire := observe(t.Context(), t, submit); tag != graylib.Untagged || len(wire) != 0 {
 			t.Fatalf("a tagless task has tag %q and sends %v", tag, wire)
 		}
 	}

@@ -85,7 +85,9 @@ func (s *service) start() {
 	s.ctx, _ = context.WithCancel(context.Background())
 }
 
-func (s *service) close() { _ = s.producer.Shutdown(context.Background()) }
+func (s *service) flush() { _ = s.producer.Shutdown(context.Background()) }
+
+func (s *service) stopAll() { _ = s.producer.SendSync(context.Background(), "the end") }
 
 func (s *service) meant() {
 	_, _ = s.b.Invoke(context.Background(), "r") //graycheck:ignore the cache is everybody's
@@ -95,7 +97,8 @@ func (s *service) own() { _, _ = s.b.Invoke(s.ctx, "r") }
 
 func (s *service) run(ctx context.Context) {
 	s.start()
-	defer s.close()
+	defer s.flush()
+	defer s.stopAll()
 	s.meant()
 	s.own()
 	s.register(s.refresh) // whose task it will be isn't known
