@@ -34,8 +34,10 @@ var (
 func main() {
 	out := flag.String("out", "docs/performance.md", "the file to write; - is the standard output")
 	isQuick := flag.Bool("quick", false, "measure little: to see that it works")
+	rounds := flag.Int("rounds", thorough.rounds, "how many rounds are measured on the processor alone")
+	chainRounds := flag.Int("chain-rounds", thorough.chainRounds, "how many rounds of load the chains get")
 	flag.Parse()
-	e := thorough
+	e := effort{rounds: max(1, *rounds), chainRounds: max(1, *chainRounds), chainSpan: thorough.chainSpan}
 	if *isQuick {
 		e = quick
 	}

@@ -140,6 +140,10 @@ func (f figures) write(w io.Writer) {
 			estimated(h.beyond(f.hops[0].samples)).format("%.0f"), h.allocs()-f.hops[0].allocs())
 	}
 	p("")
+	p("What is left beyond the bare call: TTHeader makes a string of each key and value that it reads (tag and reason on the way out, hops on the")
+	p("way back), the server's metainfo takes them up (they stay there, so that a client without graylib hands the tag on), the hop")
+	p("is written as JSON, and graylib's contexts, two at the caller and three at the callee.")
+	p("")
 	p("## Choosing an instance")
 	p("")
 	p("What choosing adds to a call, through Kitex's cache of balancers on both sides. The lanes and the baseline have equal shares of the")

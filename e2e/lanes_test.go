@@ -164,17 +164,19 @@ func logLine(t *testing.T, s *suite.Suite, j suite.Judged) {
 func publishEntries(t *testing.T, s *suite.Suite, paths ...string) {
 	t.Helper()
 	_, err := s.Publish(t.Context(), func(current []byte) ([]byte, error) {
-		before, after, found := strings.Cut(string(current), "entries: [")
-		if !found {
-			return nil, fmt.Errorf("no entries in\n%s", current)
+		before, lane, found := strings.Cut(string(current), "tag: "+string(gray))
+		head, after, entries := strings.Cut(lane, "entries: [")
+		if !found || !entries {
+			return nil, fmt.Errorf("no entries of lane %s in\n%s", gray, current)
 		}
-		var entries strings.Builder
+		before += "tag: " + string(gray) + head
+		var added strings.Builder
 		for _, p := range paths {
 			if name := "carry" + strings.ReplaceAll(p, "/", "-"); !strings.Contains(after, name) {
-				fmt.Fprintf(&entries, "{name: %s, service: a, path: %s, when: [{from: query, key: name, op: \"==\", value: carry}]}, ", name, p)
+				fmt.Fprintf(&added, "{name: %s, service: a, path: %s, when: [{from: query, key: name, op: \"==\", value: carry}]}, ", name, p)
 			}
 		}
-		return []byte(before + "entries: [" + entries.String() + after), nil
+		return []byte(before + "entries: [" + added.String() + after), nil
 	})
 	if err != nil {
 		t.Fatal(err)

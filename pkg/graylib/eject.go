@@ -166,7 +166,10 @@ func (t *Table) answered(in *Instance) {
 }
 
 // failed notes that an instance didn't answer in time, or couldn't be connected to.
-func (t *Table) failed(in *Instance) {
+func (t *Table) failed(in *Instance) { t.count(in, true) }
+
+// count adds to an instance's row of failures. One that isn't sure never makes the row that ejects without a probe.
+func (t *Table) count(in *Instance, sure bool) {
 	h := &t.health
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -183,6 +186,9 @@ func (t *Table) failed(in *Instance) {
 		h.put(in.Addr, s)
 	} else if s.in.ID != in.ID {
 		return
+	}
+	if !sure && s.fails+1 >= ejectAnyway*h.settings.After {
+		s.fails -= h.settings.After
 	}
 	s.fails++
 	if s.out || s.watched || s.fails%h.settings.After != 0 {

@@ -199,6 +199,7 @@ func TestWhatCountsAsFailure(t *testing.T) {
 		"the caller gave up":     {func(c *graylib.Call) { c.Ended(&net.OpError{Op: "dial", Err: context.Canceled}) }, false},
 		"the connection broke":   {func(c *graylib.Call) { c.Ended(io.ErrUnexpectedEOF) }, false},
 		"it answered":            {func(c *graylib.Call) { c.Ended(nil) }, false},
+		"given up for long":      {func(c *graylib.Call) { c.GivenUp() }, true},
 		"nothing is said":        {func(*graylib.Call) {}, false},
 		"it answered, then time": {func(c *graylib.Call) { c.Answered(); c.TimedOut(); c.Overdue() }, false},
 	} {
@@ -275,6 +276,22 @@ func TestAnInstanceThatAnswersProbes(t *testing.T) {
 		b.timeOut("", "b1", 5)
 		synctest.Wait()
 		b.wantGoes("", graylib.ReasonBaseline, "b1", "b2") // it begins anew
+		b.close()
+	})
+}
+
+// Callers that give up make it be asked, as often as they do, and no more.
+func TestGivenUpEjectsNoneThatAnswersProbes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newEjecting(t, graylib.Ejection{}, twoAndTwo...)
+		for range 100 {
+			b.to("", "b1").GivenUp()
+			synctest.Wait()
+		}
+		b.wantGoes("", graylib.ReasonBaseline, "b1", "b2")
+		if n := b.asked("b1"); n != 20 {
+			t.Errorf("asked %d times", n)
+		}
 		b.close()
 	})
 }

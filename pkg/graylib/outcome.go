@@ -58,6 +58,15 @@ func (c *Call) Overdue() {
 	}
 }
 
+// GivenUp says that the caller gave up a call of which nothing had come for long. Its reasons aren't known: it may be that its
+// own time ran out. That makes the instance be probed like a timeout does, and doesn't eject one that answers probes. It
+// may be called as [Call.Overdue] is.
+func (c *Call) GivenUp() {
+	if in := c.ended(); in != nil {
+		c.table.count(in, false)
+	}
+}
+
 // ended returns the instance of the try under way, once.
 func (c *Call) ended() *Instance {
 	if c.last.Load() == nil {

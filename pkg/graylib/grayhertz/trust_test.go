@@ -62,7 +62,9 @@ func listen(t *testing.T, rt *graylib.Runtime, opts []grayhertz.Option, hertz ..
 		if err := h.Shutdown(context.Background()); err != nil {
 			t.Errorf("shutdown: %v", err)
 		}
-		<-done
+		if err := <-done; err != nil {
+			t.Errorf("run: %v", err)
+		}
 	})
 	return ln.Addr().String()
 }

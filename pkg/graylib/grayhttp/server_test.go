@@ -60,7 +60,9 @@ func TestWrapServer(t *testing.T) {
 	if err := base.Close(); err != nil {
 		t.Error(err)
 	}
-	<-baseEnded
+	if err := <-baseEnded; !errors.Is(err, http.ErrServerClosed) {
+		t.Error(err)
+	}
 	if left := m.registry.Instances("b"); len(left) != 0 {
 		t.Errorf("left in the registry: %v", left)
 	}
@@ -104,7 +106,9 @@ func TestWrapServerStopsWithoutLoss(t *testing.T) {
 		if err := srv.Shutdown(t.Context()); err != nil {
 			t.Error(err)
 		}
-		<-ended
+		if err := <-ended; !errors.Is(err, http.ErrServerClosed) {
+			t.Error(err)
+		}
 	}
 	cancel()
 	wg.Wait()
@@ -113,7 +117,9 @@ func TestWrapServerStopsWithoutLoss(t *testing.T) {
 	}
 	t.Logf("%d requests over 3 stops, %d failed", sent.Load(), failed.Load())
 	_ = stay.Close()
-	<-stayEnded
+	if err := <-stayEnded; !errors.Is(err, http.ErrServerClosed) {
+		t.Error(err)
+	}
 }
 
 func TestWrapServerRefusals(t *testing.T) {

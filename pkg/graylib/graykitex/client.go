@@ -20,8 +20,8 @@ import (
 // NewClientSuite returns the options that make a client gray-aware, for client.WithSuite: they set the transport to
 // TTHeader (framed), in addition to what is set (with transport.GRPC everything goes over gRPC), carry the tag, and choose the instance of each call by it where the
 // runtime has a registry. With client.WithHostPorts, callopt.WithHostPort or a proxy nothing is chosen, and the tag
-// is carried all the same. A connection that can't be made makes the call try the next instance, six times at most as
-// Kitex has it. A transport that would lose the tag makes NewClient fail with a line that says what to set.
+// is carried all the same. A connection that can't be made makes the call try the next instance, as many as
+// there are. Timeouts count towards the instance's ejection, see [graylib.Ejection]. A transport that would lose the tag makes NewClient fail with a line that says what to set.
 //
 // Connections of streams are pooled one stream each (ttstream.WithClientLongConnPool): Kitex's default pool hangs for
 // ever on an address that once refused a connection. Connecting may take a second where client.WithConnectTimeout doesn't say.

@@ -67,12 +67,15 @@ func openConformance(t testing.TB, s *graylibtest.Setup, tp transport.Protocol, 
 			}
 			var header, trailer metadata.MD
 			ctx = nphttp2.GRPCTrailer(nphttp2.GRPCHeader(metainfo.WithBackwardValues(ctx), &header), &trailer)
+			var persistent []string
 			for k, values := range wire {
-				if k == graylib.RPCKeys.Reason {
-					ctx = metainfo.WithValue(ctx, k, values[0])
-				} else {
-					ctx = metainfo.WithPersistentValue(ctx, k, values[0])
+				if k != graylib.RPCKeys.Reason {
+					persistent = append(persistent, k, values[0])
 				}
+			}
+			ctx = metainfo.WithPersistentValues(ctx, persistent...)
+			if values := wire[graylib.RPCKeys.Reason]; len(values) > 0 {
+				ctx = metainfo.WithValue(ctx, graylib.RPCKeys.Reason, values[0])
 			}
 			back, err := bare.raw(ctx, kind, payload)
 			for _, md := range []metadata.MD{header, trailer} {

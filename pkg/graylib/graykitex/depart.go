@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/bytedance/gopkg/cloud/metainfo"
 	"github.com/cloudwego/kitex/pkg/endpoint"
@@ -32,6 +33,8 @@ type departure struct {
 	// Both are written by the goroutine that makes the call.
 	noInstance error // why the picker had none
 	lastDial   error // why the last instance was given up
+
+	streamBegan time.Time // of a stream's last try
 
 	back     comingBack // with a unary answer
 	returned sync.Once

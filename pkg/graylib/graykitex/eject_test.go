@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -142,6 +143,29 @@ func TestAFrozenInstanceIsEjectedAndComesBack(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A service in the middle of a chain sees that its stream is cancelled when the time of its caller has run out.
+func TestCancelledStreamsOfAFrozenInstance(t *testing.T) {
+	m := newMesh(t)
+	door, _ := m.behindDoor("")
+	a := m.runtime("a", "", fast)
+	t.Cleanup(func() { _ = a.Close() })
+	c := m.client(a, "b")
+	call(t.Context(), t, c, "bidi")
+	door.Freeze()
+	var all sync.WaitGroup
+	for range 3 {
+		all.Go(func() {
+			ctx, cancel := context.WithCancel(context.Background())
+			defer time.AfterFunc(1200*time.Millisecond, cancel).Stop()
+			if _, err := c.call(ctx, "bidi", "x"); err == nil {
+				t.Error("answered")
+			}
+		})
+	}
+	all.Wait()
+	eventually(t, "it is ejected", func() bool { return a.Ejections() == 1 })
 }
 
 // A server that is alive answers the probe, whatever it serves; and is not ejected for what its callees cost.

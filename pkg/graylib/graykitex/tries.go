@@ -148,5 +148,11 @@ func (d *departure) streamEnded(ctx context.Context, err error, trailer bool) {
 		d.call.Answered()
 	case timedOut(err), errors.Is(ctx.Err(), context.DeadlineExceeded):
 		d.call.Overdue()
+	case time.Since(d.streamBegan) >= streamSilence:
+		// Where a caller's deadline is what ends a stream, the service in the middle sees a cancellation.
+		d.call.GivenUp()
 	}
 }
+
+// streamSilence is how long nothing must have come of a stream for its end to say something of the instance.
+const streamSilence = time.Second

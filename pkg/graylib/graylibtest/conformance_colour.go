@@ -98,19 +98,19 @@ func checkSources(s *scene) {
 	s.decides(func(req graylib.Request) (graylib.Decision, bool) {
 		asked = true
 		for _, from := range allSources {
-			key := SourceKey
-			v, ok := "", false
-			if from == graylib.FromBody {
+			v, ok := req.Value(from, SourceKey, 0)
+			switch {
+			case from == graylib.FromBody:
 				ok = bytes.Contains(req.Body(), []byte(payload))
-			} else if v, ok = req.Value(from, key, 0); ok && keyed(from) {
-				ok = strings.Contains(v, payload)
-			} else if from == graylib.FromIP {
-				ok = net.ParseIP(v) != nil
-			} else {
-				ok = v != ""
+			case keyed(from):
+				ok = ok && strings.Contains(v, payload)
+			case from == graylib.FromIP:
+				ok = ok && net.ParseIP(v) != nil
+			default:
+				ok = ok && v != ""
 			}
 			shown[from] = ok
-			if _, more := req.Value(from, key, 1000); more {
+			if _, more := req.Value(from, SourceKey, 1000); more {
 				s.problem("source %s has a 1001st value", from)
 			}
 		}

@@ -164,7 +164,9 @@ var courierFeatures = graylibtest.Features{
 	Sources: []graylib.From{graylib.FromHeader, graylib.FromBody}, Cancels: graylibtest.CancelsHandler,
 }
 
-func openCourier(t testing.TB, s *graylibtest.Setup) graylibtest.Link { return openFaulty(t, s, faults{}) }
+func openCourier(t testing.TB, s *graylibtest.Setup) graylibtest.Link {
+	return openFaulty(t, s, faults{})
+}
 
 // TestExternalAdapter is the whole of a third party's test.
 func TestExternalAdapter(t *testing.T) {

@@ -115,15 +115,10 @@ func remembers() faults {
 
 // oneContext is a client that keeps the context of its first call.
 func oneContext() faults {
-	var mu sync.Mutex
-	var first context.Context
+	var first sync.Map
 	return faults{call: func(ctx context.Context) context.Context {
-		mu.Lock()
-		defer mu.Unlock()
-		if first == nil {
-			first = ctx
-		}
-		return first
+		kept, _ := first.LoadOrStore("context", ctx)
+		return kept.(context.Context)
 	}}
 }
 
@@ -183,7 +178,9 @@ func hides() faults {
 
 func uncancelled() faults {
 	return faults{handle: func(next graylibtest.Handler) graylibtest.Handler {
-		return func(ctx context.Context, payload string) (string, error) { return next(context.WithoutCancel(ctx), payload) }
+		return func(ctx context.Context, payload string) (string, error) {
+			return next(context.WithoutCancel(ctx), payload)
+		}
 	}}
 }
 
