@@ -154,12 +154,12 @@ func clientOptions(p part, addr string) []client.Option {
 	return append(o, p.client...)
 }
 
-func (s *chainServer) serveKitex(make func(...server.Option) server.Server, more []server.Option) (addr string, err error) {
+func (s *chainServer) serveKitex(construct func(...server.Option) server.Server, more []server.Option) (addr string, err error) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return "", err
 	}
-	svr := make(append([]server.Option{
+	svr := construct(append([]server.Option{
 		server.WithListener(ln), server.WithMetaHandler(transmeta.ServerTTHeaderHandler), server.WithExitWaitTime(100 * time.Millisecond),
 		server.WithExitSignal(func() <-chan error { return nil }),
 	}, more...)...)

@@ -158,15 +158,6 @@ func (s samples) beyond(base samples) []float64 {
 	return out
 }
 
-// times returns how much longer s takes than base, pair by pair.
-func (s samples) times(base samples) []float64 {
-	out := make([]float64, len(s))
-	for i := range s {
-		out[i] = s[i].ns / base[i].ns
-	}
-	return out
-}
-
 // ratioOfMedians returns the median of x in proportion to that of y, which were measured in pairs: pairs are drawn.
 func ratioOfMedians(x, y []float64) estimate {
 	r := rand.New(rand.NewPCG(2, uint64(len(x))))

@@ -200,8 +200,8 @@ func (s *Servers) routeAgain(ctx context.Context) error {
 	if p == nil || p.Exit() != nil {
 		return nil
 	}
-	if err := registerNow(ctx, s.BrokerAddr()); err != nil {
-		return nil //nolint:nilerr // left to the broker's own registration
+	if registered := registerNow(ctx, s.BrokerAddr()) == nil; !registered {
+		return nil // left to the broker's own registration
 	}
 	return s.Namesrv.Process().WaitReady(ctx, readyPoll, func(ctx context.Context) error {
 		return routed(ctx, s.NamesrvAddr(), routeTopic, s.BrokerAddr())

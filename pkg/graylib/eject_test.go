@@ -260,8 +260,8 @@ func TestAnInstanceThatAnswersProbes(t *testing.T) {
 		b.timeOut("", "b1", 1)
 		synctest.Wait()
 		b.wantGoes("", graylib.ReasonBaseline, "b2")
-		for _, pause := range []time.Duration{1, 2, 4} {
-			time.Sleep(pause*time.Second - time.Millisecond)
+		for _, pause := range []time.Duration{time.Second, 2 * time.Second, 4 * time.Second} {
+			time.Sleep(pause - time.Millisecond)
 			b.wantGoes("", graylib.ReasonBaseline, "b2")
 			time.Sleep(time.Millisecond)
 			synctest.Wait()

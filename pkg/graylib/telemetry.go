@@ -146,7 +146,7 @@ type telemetries []Telemetry
 func (ts telemetries) each(ctx context.Context, ask func(context.Context, Telemetry) (context.Context, func(Outcome))) (context.Context, func(Outcome)) {
 	ends := make([]func(Outcome), len(ts))
 	for i, t := range ts {
-		ctx, ends[i] = ask(ctx, t)
+		ctx, ends[i] = ask(ctx, t) //nolint:fatcontext // each adds to what the one before has: there are two or three
 	}
 	return ctx, func(o Outcome) {
 		for i := len(ends) - 1; i >= 0; i-- {

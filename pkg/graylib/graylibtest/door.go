@@ -1,6 +1,7 @@
 package graylibtest
 
 import (
+	"errors"
 	"io"
 	"net"
 	"sync"
@@ -124,7 +125,7 @@ func (d *Door) pump(to, from net.Conn) {
 		}
 		if err != nil {
 			_ = to.Close()
-			if err != io.EOF {
+			if !errors.Is(err, io.EOF) {
 				_ = from.Close()
 			}
 		}

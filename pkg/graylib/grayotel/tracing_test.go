@@ -235,7 +235,7 @@ func TestMessages(t *testing.T) {
 	for i, want := range wants {
 		got := make(map[attribute.Key]string)
 		for _, a := range spans[i].Attributes {
-			got[a.Key] = a.Value.Emit()
+			got[a.Key] = a.Value.String()
 		}
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", spans[i].Name, diff)

@@ -25,7 +25,7 @@ func Example() {
 		// ctx carries the message's tag: calls made with it stay in the message's lane, and so do messages sent with it.
 		for range msgs {
 			if _, err := p.SendSync(ctx, primitive.NewMessage("MAILS", []byte("sent"))); err != nil {
-				return consumer.ConsumeRetryLater, nil
+				return consumer.ConsumeRetryLater, err
 			}
 		}
 		return consumer.ConsumeSuccess, nil
