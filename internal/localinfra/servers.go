@@ -200,13 +200,16 @@ func (s *Servers) routeAgain(ctx context.Context) error {
 	if p == nil || p.Exit() != nil {
 		return nil
 	}
-	if registered := registerNow(ctx, s.BrokerAddr()) == nil; !registered {
+	if !registeredNow(ctx, s.BrokerAddr()) {
 		return nil // left to the broker's own registration
 	}
 	return s.Namesrv.Process().WaitReady(ctx, readyPoll, func(ctx context.Context) error {
 		return routed(ctx, s.NamesrvAddr(), routeTopic, s.BrokerAddr())
 	})
 }
+
+// registeredNow tells whether the broker could be made to register.
+func registeredNow(ctx context.Context, broker string) bool { return registerNow(ctx, broker) == nil }
 
 // startAll starts the servers at the same time. The first that fails ends the waiting for the others.
 func (s *Servers) startAll(ctx context.Context) error {
