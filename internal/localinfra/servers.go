@@ -197,19 +197,16 @@ func (s *Servers) plan(o Options) (starter, error) {
 // within 30 s. A broker that does not answer is left to that.
 func (s *Servers) routeAgain(ctx context.Context) error {
 	p := s.Broker.Process()
-	if p == nil || p.Exit() != nil {
+	if ended := p == nil || p.Exit() != nil; ended {
 		return nil
 	}
-	if !registeredNow(ctx, s.BrokerAddr()) {
-		return nil // left to the broker's own registration
+	if err := registerNow(ctx, s.BrokerAddr()); err != nil {
+		return nil //nolint:nilerr // left to the broker's own registration
 	}
 	return s.Namesrv.Process().WaitReady(ctx, readyPoll, func(ctx context.Context) error {
 		return routed(ctx, s.NamesrvAddr(), routeTopic, s.BrokerAddr())
 	})
 }
-
-// registeredNow tells whether the broker could be made to register.
-func registeredNow(ctx context.Context, broker string) bool { return registerNow(ctx, broker) == nil }
 
 // startAll starts the servers at the same time. The first that fails ends the waiting for the others.
 func (s *Servers) startAll(ctx context.Context) error {
