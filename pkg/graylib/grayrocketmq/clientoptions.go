@@ -26,7 +26,20 @@ type consumerSettings struct {
 	timeout     time.Duration
 	strategy    consumer.AllocateStrategy
 	hooks       bool // the application has filter hooks of its own
+
+	interceptors []primitive.Interceptor
+	goroutines   int // handlers at once, per topic
+	pullBatch    int
+	deliveries   int // at most; -1 = the broker's
+	limiter      consumer.Limiter
 }
+
+// The client's own defaults (consumer/option.go, consumer/push_consumer.go, validate).
+const (
+	defaultGoroutines = 20
+	defaultPullBatch  = 32
+	defaultDeliveries = 16
+)
 
 // readConsumer applies the client's options to a value of the client's own type and reads its exported fields. The type is
 // unexported, its fields are not; TestReadConsumer notices if that changes.
@@ -35,6 +48,9 @@ func readConsumer(opts []consumer.Option) (consumerSettings, error) {
 		set(o, "ConsumerModel", consumer.Clustering)
 		set(o, "ConsumeMessageBatchMaxSize", 1)
 		set(o, "Strategy", consumer.AllocateStrategy(consumer.AllocateByAveragely))
+		set(o, "ConsumeGoroutineNums", defaultGoroutines)
+		set(o, "PullBatchSize", int32(defaultPullBatch))
+		set(o, "MaxReconsumeTimes", int32(defaultDeliveries))
 	}, func(o reflect.Value) {
 		for _, opt := range opts {
 			reflect.ValueOf(opt).Call([]reflect.Value{o})
@@ -52,6 +68,10 @@ func readConsumer(opts []consumer.Option) (consumerSettings, error) {
 		timestamp: get[string](v, "ConsumeTimestamp"), timeout: get[time.Duration](v, "ConsumeTimeout"),
 		strategy: get[consumer.AllocateStrategy](v, "Strategy"),
 		hooks:    v.FieldByName("filterMessageHooks").Len() > 0,
+
+		interceptors: get[[]primitive.Interceptor](v, "Interceptors"),
+		goroutines:   max(get[int](v, "ConsumeGoroutineNums"), 1), pullBatch: int(max(get[int32](v, "PullBatchSize"), 1)),
+		deliveries: int(get[int32](v, "MaxReconsumeTimes")), limiter: get[consumer.Limiter](v, "Limiter"),
 	}, nil
 }
 

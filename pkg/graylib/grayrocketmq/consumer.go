@@ -13,6 +13,7 @@ import (
 	"github.com/apache/rocketmq-client-go/v2/primitive"
 
 	"github.com/graychain/graychain/pkg/graylib"
+	"github.com/graychain/graychain/pkg/graylib/grayrocketmq/ownership"
 	"github.com/graychain/graychain/pkg/graylib/grayrocketmq/remoting"
 )
 
@@ -33,7 +34,7 @@ type Consumer struct {
 	state     state
 	subs      []*subscription
 	suspended bool
-	joined    []*member
+	joined    []joined
 	brokers   map[string]string
 	keeper    *keeper
 
@@ -139,7 +140,7 @@ func (c *Consumer) Unsubscribe(topic string) error {
 	name := qualified(c.set.namespace, topic)
 	c.subs = slices.DeleteFunc(slices.Clone(c.subs), func(s *subscription) bool { return s.topic == name })
 	for _, m := range c.joined {
-		if err := m.client.Unsubscribe(topic); err != nil {
+		if err := m.unsubscribe(name); err != nil {
 			return err
 		}
 	}
@@ -213,7 +214,7 @@ func (c *Consumer) leaveAll() int {
 	ctx, cancel := context.WithTimeout(context.Background(), c.opts.drain)
 	defer cancel()
 	for _, m := range members {
-		m.flow.close()
+		m.close()
 	}
 	left := make([]int, len(members))
 	var wg sync.WaitGroup
@@ -235,7 +236,7 @@ func (c *Consumer) Suspend() {
 	defer c.mu.Unlock()
 	c.suspended = true
 	for _, m := range c.joined {
-		m.flow.suspend()
+		m.suspend()
 	}
 }
 
@@ -245,7 +246,7 @@ func (c *Consumer) Resume() {
 	defer c.mu.Unlock()
 	c.suspended = false
 	for _, m := range c.joined {
-		m.flow.unsuspend()
+		m.unsuspend()
 	}
 }
 
@@ -256,9 +257,7 @@ func (c *Consumer) GetOffsetDiffMap() map[string]int64 {
 	defer c.mu.Unlock()
 	sum := make(map[string]int64)
 	for _, m := range c.joined {
-		for topic, n := range m.client.GetOffsetDiffMap() {
-			sum[topic] += n
-		}
+		m.lag(sum)
 	}
 	return sum
 }
@@ -272,12 +271,26 @@ func (c *Consumer) Groups() []string {
 	defer c.mu.Unlock()
 	names := make([]string, len(c.joined))
 	for i, m := range c.joined {
-		names[i] = m.place.group
+		names[i] = m.group()
 	}
 	return names
 }
 
-// askLive asks the brokers whether a lane's group has a live member.
+// laneLive tells whether a lane has an instance that consumes: by the list of its group, which this consumer follows while it
+// stands in, else by asking.
+func (c *Consumer) laneLive(tag graylib.Tag) bool {
+	c.mu.Lock()
+	list := c.joined
+	c.mu.Unlock()
+	for _, j := range list {
+		if m, ok := j.(*laneMember); ok && m.place.lane.Tag == tag {
+			return m.live()
+		}
+	}
+	return c.live.consumer(tag)
+}
+
+// askLive asks the brokers whether a lane's group has a live member of the lane's own; stand-ins are always there.
 func (c *Consumer) askLive(ctx context.Context, tag graylib.Tag) (bool, error) {
 	c.mu.Lock()
 	brokers := c.brokers
@@ -287,8 +300,10 @@ func (c *Consumer) askLive(ctx context.Context, tag graylib.Tag) (bool, error) {
 		if err != nil {
 			return false, err
 		}
-		if len(members) > 0 {
-			return true, nil
+		for _, id := range members {
+			if m, err := ownership.ParseMember(id); err == nil && m.Role == ownership.Own {
+				return true, nil
+			}
 		}
 	}
 	return false, nil

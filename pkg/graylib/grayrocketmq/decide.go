@@ -35,6 +35,7 @@ const (
 	reasonGuard      = "guard: not this group's"
 	reasonBoundary   = "guard: stored before the lane was listed"
 	reasonMode       = "mode " // and the mode
+	reasonStandIn    = "mode all: a stand-in handles it"
 	reasonExpression = "subscription: tag not wanted"
 )
 
@@ -44,6 +45,7 @@ type seen struct {
 	stored time.Time // by the broker
 	retry  bool      // it comes from the group's own retry topic
 	wanted bool      // by the application's own expression
+	dead   bool      // no instance of the tag's lane consumes now: stand-ins do
 }
 
 // verdict is what becomes of a message in one member.
@@ -53,6 +55,8 @@ type verdict struct {
 	// quiet: the group's filter in the broker would have kept it away; it is counted and not reported, for it is reported
 	// by the group that it belongs to.
 	quiet bool
+	// wait: nobody may handle it yet; it is looked at again when the rules change.
+	wait bool
 }
 
 // decide says what becomes of a message in a member's group. It is a pure function of the message and the rules in force.
@@ -74,6 +78,8 @@ func decide(k kind, own graylib.Tag, m seen, rules graylib.Rules, c graylib.Cons
 		}
 		if lane, ok := rules.Lane(own); ok && m.stored.Before(boundary(lane)) {
 			return verdict{reason: reasonBoundary}
+		} else if ok && !lane.Until.IsZero() && !m.stored.Before(lane.Until) {
+			return verdict{reason: reasonForgotten, wait: true} // neither handled nor skipped here: it may be listed again
 		}
 		v = verdict{handle: true, reason: reasonLane}
 	case kindTagged:
@@ -107,7 +113,10 @@ func decideTagged(m seen, rules graylib.Rules, c graylib.Consumption) verdict {
 	if lane.State == graylib.LaneRetired {
 		mode = graylib.ModeAuto // whatever the mode says
 	}
-	if mode == graylib.ModeAll {
+	switch {
+	case mode == graylib.ModeAll && m.dead:
+		return verdict{reason: reasonStandIn}
+	case mode == graylib.ModeAll:
 		return verdict{handle: true, reason: reasonCopy}
 	}
 	return verdict{reason: reasonMode + string(mode)}

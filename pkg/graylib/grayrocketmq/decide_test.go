@@ -49,6 +49,8 @@ func TestDecide(t *testing.T) {
 		{"lane: its own, not wanted", kindLane, seen{tag: "gray", stored: later}, rules(lane), ignore, no(reasonExpression)},
 		{"lane: at the boundary", kindLane, seen{tag: "gray", stored: at.Add(-boundaryMargin), wanted: true}, rules(lane), ignore, ok(reasonLane)},
 		{"lane: before the boundary", kindLane, seen{tag: "gray", stored: early, wanted: true}, rules(lane), ignore, no(reasonBoundary)},
+		{"lane: before until", kindLane, seen{tag: "gray", stored: later, wanted: true}, rules(leaving), ignore, ok(reasonLane)},
+		{"lane: from until on", kindLane, seen{tag: "gray", stored: leaving.Until, wanted: true}, rules(leaving), ignore, verdict{reason: reasonForgotten, wait: true}},
 		{"lane: another's", kindLane, seen{tag: "blue", stored: later, wanted: true}, rules(lane), ignore, guard},
 		{"lane: untagged", kindLane, seen{stored: later, wanted: true}, rules(lane), ignore, guard},
 		{"lane: retry from before the boundary", kindLane, seen{tag: "gray", stored: early, retry: true}, rules(lane), ignore, ok(reasonRetry)},
@@ -59,6 +61,7 @@ func TestDecide(t *testing.T) {
 		{"tagged: not listed", kindTagged, seen{tag: "blue", stored: later, wanted: true}, rules(lane), ignore, ok(reasonUnlisted)},
 		{"tagged: before the boundary", kindTagged, seen{tag: "gray", stored: early, wanted: true}, rules(lane), ignore, ok(reasonEarly)},
 		{"tagged: mode all", kindTagged, seen{tag: "gray", stored: later, wanted: true}, rules(lane), all, ok(reasonCopy)},
+		{"tagged: mode all, the lane is dead", kindTagged, seen{tag: "gray", stored: later, wanted: true, dead: true}, rules(lane), all, no(reasonStandIn)},
 		{"tagged: mode ignore", kindTagged, seen{tag: "gray", stored: later, wanted: true}, rules(lane), ignore, no("mode ignore")},
 		{"tagged: mode auto", kindTagged, seen{tag: "gray", stored: later, wanted: true}, rules(lane), auto, no("mode auto")},
 		{"tagged: retired, mode all", kindTagged, seen{tag: "gray", stored: later, wanted: true}, rules(retired), all, no("mode auto")},
@@ -130,7 +133,7 @@ func TestDesired(t *testing.T) {
 		known         bool
 		join, prepare []string
 	}{
-		{"baseline", "", r, true, []string{"g__tagged", "g"}, []string{"g_gray", "g_blue"}},
+		{"baseline", "", r, true, []string{"g_gray", "g_blue", "g__tagged", "g"}, nil},
 		{"baseline, no lanes", "", graylib.NoRules, true, []string{"g__tagged", "g"}, nil},
 		{"baseline, rules unknown", "", graylib.NoRules, false, []string{"g"}, []string{"g__tagged"}},
 		{"listed lane", "gray", r, true, []string{"g_gray"}, nil},

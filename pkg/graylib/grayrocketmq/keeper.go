@@ -110,8 +110,9 @@ func (k *keeper) tell(err error) {
 	}
 }
 
-// desired returns the groups to be a member of. The second list is of those whose first offsets must be set before the
-// first's, or at the same time, though this instance doesn't join them now.
+// desired returns the groups to be a member of, in the order in which their first offsets are set and they are joined. The
+// second list is of those whose first offsets must be set before the first's, or at the same time, though this instance
+// doesn't join them now.
 func desired(id graylib.Identity, group string, rules graylib.Rules, known bool) (join, prepare []place) {
 	if id.Tag != graylib.Untagged {
 		if lane, ok := rules.Lane(id.Tag); ok {
@@ -119,8 +120,8 @@ func desired(id graylib.Identity, group string, rules graylib.Rules, known bool)
 		}
 		return join, nil
 	}
-	for _, lane := range rules.Lanes() {
-		prepare = append(prepare, place{group: laneGroup(group, lane.Tag), kind: kindLane, lane: lane})
+	for _, lane := range rules.Lanes() { // as a stand-in
+		join = append(join, place{group: laneGroup(group, lane.Tag), kind: kindLane, lane: lane})
 	}
 	tagged := place{group: taggedGroup(group), kind: kindTagged}
 	if known {
@@ -144,9 +145,9 @@ func (k *keeper) reconcile(ctx context.Context) error {
 
 	c.mu.Lock()
 	subs := c.subs
-	var leaving, staying []*member
+	var leaving, staying []joined
 	for _, m := range c.joined {
-		if i := slices.IndexFunc(join, func(p place) bool { return p.group == m.place.group }); i >= 0 {
+		if i := slices.IndexFunc(join, func(p place) bool { return p.group == m.group() }); i >= 0 {
 			staying = append(staying, m)
 			join = slices.Delete(join, i, i+1)
 		} else {
@@ -177,14 +178,14 @@ func (k *keeper) reconcile(ctx context.Context) error {
 	return nil
 }
 
-func (k *keeper) leave(ctx context.Context, m *member, brokers map[string]string) {
+func (k *keeper) leave(ctx context.Context, m joined, brokers map[string]string) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), k.c.opts.drain)
 	defer cancel()
 	if n := m.leave(ctx, brokers); n > 0 {
-		k.c.log().Warn("left a group while handlers were running; their messages are delivered again", "group", m.place.group, "handlers", n)
+		k.c.log().Warn("left a group while handlers were running; their messages are delivered again", "group", m.group(), "handlers", n)
 		return
 	}
-	k.c.log().Info("left a group: its lane is no longer listed", "group", m.place.group)
+	k.c.log().Info("left a group: its lane is no longer listed", "group", m.group())
 }
 
 // join prepares groups and joins them.
@@ -226,23 +227,29 @@ func (k *keeper) join(ctx context.Context, subs []*subscription, join, prepare [
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		m, err := c.join(p, subs)
+		var m joined
+		var err error
+		if p.kind == kindLane {
+			m, err = c.joinLane(ctx, p, subs, routes)
+		} else {
+			m, err = c.join(p, subs)
+		}
 		if err != nil {
 			return err
 		}
 		c.mu.Lock()
 		c.joined = append(c.joined, m)
 		if c.suspended {
-			m.flow.suspend()
+			m.suspend()
 		}
 		c.mu.Unlock()
-		close(m.ready)
+		m.start()
 		c.log().Info("joined a group", "group", p.group)
 	}
 	return nil
 }
 
-// needed leaves out the groups that need no preparing: lanes' begin where they would anyhow, unless <group> begins now.
+// needed leaves out the groups that need no preparing, unless <group> begins now.
 func (k *keeper) needed(ctx context.Context, f *firstOffsets, subs []*subscription, join, prepare []place) ([]place, error) {
 	if !slices.ContainsFunc(join, func(p place) bool { return p.kind == kindBase }) {
 		return nil, nil

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"runtime"
-	"runtime/debug"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -14,14 +13,12 @@ import (
 	"github.com/apache/rocketmq-client-go/v2/hooks"
 	"github.com/apache/rocketmq-client-go/v2/primitive"
 
-	"github.com/graychain/graychain/pkg/graylib"
 	"github.com/graychain/graychain/pkg/graylib/grayrocketmq/remoting"
 )
 
-// member is one client of the RocketMQ client's, in one group.
+// member is one client of the RocketMQ client's, in one of the baseline's groups. In lanes' groups it is a [laneMember].
 type member struct {
-	c      *Consumer
-	place  place
+	worker
 	client rocketmq.PushConsumer
 	flow   *flow
 
@@ -29,9 +26,38 @@ type member struct {
 	balanced atomic.Int64  // when the client last asked for an allocation, Unix nanoseconds
 }
 
+// joined is a membership in one group.
+type joined interface {
+	group() string
+	start()   // from here on queues are taken
+	close()   // nothing more begins, but for what must to keep offsets in order
+	suspend() // takes nothing more from the brokers
+	unsuspend()
+	unsubscribe(topic string) error
+	lag(sum map[string]int64) // adds, by topic, the messages that aren't consumed yet
+	leave(ctx context.Context, brokers map[string]string) int
+}
+
+var _, _ joined = (*member)(nil), (*laneMember)(nil)
+
+func (m *member) start()     { close(m.ready) }
+func (m *member) close()     { m.flow.close() }
+func (m *member) suspend()   { m.flow.suspend() }
+func (m *member) unsuspend() { m.flow.unsuspend() }
+
+func (m *member) unsubscribe(topic string) error {
+	return m.client.Unsubscribe(unqualified(m.c.set.namespace, topic))
+}
+
+func (m *member) lag(sum map[string]int64) {
+	for topic, n := range m.client.GetOffsetDiffMap() {
+		sum[topic] += n
+	}
+}
+
 // join starts a member. Its first offsets are set and its filter is checked.
 func (c *Consumer) join(p place, subs []*subscription) (*member, error) {
-	m := &member{c: c, place: p, flow: newFlow(), ready: make(chan struct{})}
+	m := &member{worker: worker{c: c, place: p}, flow: newFlow(), ready: make(chan struct{})}
 	opts := append([]consumer.Option(nil), c.client...)
 	opts = append(opts,
 		consumer.WithGroupName(unqualified(c.set.namespace, p.group)),
@@ -103,77 +129,11 @@ func (m *member) one(ctx context.Context, s *subscription, msg *primitive.Messag
 		// Neither acknowledged nor sent back: the client's slot is freed, and whoever has the queue next gets the message.
 		runtime.Goexit()
 	}
-	result := consumer.ConsumeRetryLater
-	defer func() { end(result == consumer.ConsumeSuccess) }()
-
-	rules := m.c.rt.Rules()
-	tag := msg.GetProperty(graylib.MessageKeys.Tag)
-	v := decide(m.place.kind, m.place.lane.Tag, seen{
-		tag: tag, stored: time.UnixMilli(msg.StoreTimestamp),
-		retry: strings.HasPrefix(mq.Topic, retryPrefix), wanted: s.wants(msg),
-	}, rules, rules.Consumption(m.c.rt.Identity().Service, m.c.baseGroup(), s.topic))
-	m.c.counts.add(m.place.group, tag, v)
-	event := m.event(msg, mq, v)
-	t := m.c.rt.Telemetry()
-	if !v.handle {
-		if t != nil {
-			t.Skipped(m.consuming(event))
-		}
-		if !v.quiet {
-			event.Kind, event.Result = graylib.EventFinished, graylib.ResultSkipped
-			m.c.rt.Report(event)
-		}
-		result = consumer.ConsumeSuccess
-		return result, nil
-	}
-	reason := hopReason(m.c.rt.Identity().Tag, tag, m.c.live.consumer)
-	ctx, arrival := m.c.rt.Arrive(ctx, graylib.ProtocolMQ, arrivalKeys, arrivalCarrier{propertyCarrier{&msg.Message}, reason})
-	event.MessageTag = graylib.TagFrom(ctx)
-	var outcome string
-	var err error
-	if t != nil {
-		consuming := m.consuming(event)
-		consuming.Hop = arrival.Hop()
-		var ended func(graylib.Outcome)
-		ctx, ended = t.Consumed(ctx, consuming)
-		defer func() { ended(graylib.Outcome{Result: outcome, Err: err}) }()
-	}
-	event.RequestID, event.Trace = graylib.RequestIDFrom(ctx), graylib.TraceIDFrom(ctx)
-	event.Kind = graylib.EventBegun
-	m.c.rt.Report(event)
-	result, outcome, err = m.call(ctx, s, msg)
-	event.Kind, event.Result = graylib.EventFinished, outcome
-	event.EventID, event.Time = "", time.Time{}
-	event.Hops, event.Messages = arrival.Chain()
-	m.c.rt.Report(event)
+	done := false
+	defer func() { end(done) }()
+	result, err := m.take(ctx, s, msg, mq, m.decide(s, msg, mq))
+	done = result == consumer.ConsumeSuccess
 	return result, err
-}
-
-func (m *member) event(msg *primitive.MessageExt, mq *primitive.MessageQueue, v verdict) graylib.Event {
-	tag, err := graylib.ParseTag(msg.GetProperty(graylib.MessageKeys.Tag))
-	if err != nil {
-		tag = graylib.Untagged
-	}
-	return graylib.Event{
-		ID: msg.MsgId, Topic: msg.Topic, Queue: queueName(mq), Offset: msg.QueueOffset, Group: m.place.group,
-		MessageTag: tag, Deliveries: int(msg.ReconsumeTimes) + 1, Reason: v.reason,
-	}
-}
-
-// call runs the application's handler. A panic becomes a retry.
-func (m *member) call(ctx context.Context, s *subscription, msg *primitive.MessageExt) (result consumer.ConsumeResult, outcome string, err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			m.c.log().ErrorContext(ctx, "the handler of a message panicked; the message is retried", "group", m.place.group,
-				"topic", msg.Topic, "id", msg.MsgId, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
-			result, outcome, err = consumer.ConsumeRetryLater, graylib.ResultPanic, nil
-		}
-	}()
-	result, err = s.handler(ctx, msg)
-	if result != consumer.ConsumeSuccess {
-		return result, graylib.ResultRetry, err
-	}
-	return result, graylib.ResultSuccess, err
 }
 
 // Times of committing: what a client persists is with the broker within a round trip.

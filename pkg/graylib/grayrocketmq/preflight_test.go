@@ -112,10 +112,10 @@ func TestPreflight(t *testing.T) {
 		{"no property filter", func(c *cluster) { c.auto = true }, graylib.FilterServer, ErrNoPropertyFilter,
 			[]string{`broker "b"`, "enablePropertyFilter=true", "filter: client", `consumer "c"`}},
 		{"no groups", func(c *cluster) { c.auto, c.filter = true, true }, graylib.FilterServer, ErrNoGroups,
-			[]string{`"g", "g__tagged"`, "no permission"}},
+			[]string{`"g", "g__tagged", "g_gray"`, "no permission"}},
 		{"no groups, filter in the client", func(c *cluster) { c.auto = true }, graylib.FilterClient, ErrNoGroups, []string{`"g__tagged"`}},
 		{"some groups", func(c *cluster) { c.auto, c.filter = true, true; c.groups["g"] = true }, graylib.FilterServer, ErrNoGroups,
-			[]string{`create "g__tagged" on`}},
+			[]string{`create "g__tagged", "g_gray" on`}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			c := newCluster(t)

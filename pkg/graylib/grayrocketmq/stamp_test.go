@@ -171,7 +171,7 @@ func TestReadConsumer(t *testing.T) {
 		consumer.WithConsumerModel(consumer.BroadCasting), consumer.WithConsumerOrder(true), consumer.WithConsumeMessageBatchMaxSize(7),
 		consumer.WithConsumeFromWhere(consumer.ConsumeFromTimestamp), consumer.WithConsumeTimestamp("20261122100000"),
 		consumer.WithConsumeTimeout(time.Minute), consumer.WithFilterMessageHook([]hooks.FilterMessageHook{nil}),
-		consumer.WithStrategy(consumer.AllocateByAveragelyCircle),
+		consumer.WithStrategy(consumer.AllocateByAveragelyCircle), consumer.WithPullBatchSize(5), consumer.WithMaxReconsumeTimes(3),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -186,7 +186,7 @@ func TestReadConsumer(t *testing.T) {
 	want := consumerSettings{
 		group: "g", namespace: "ns", instance: "i", credentials: primitive.Credentials{AccessKey: "a", SecretKey: "s"},
 		model: consumer.BroadCasting, orderly: true, batch: 7, from: consumer.ConsumeFromTimestamp, timestamp: "20261122100000",
-		timeout: time.Minute, hooks: true,
+		timeout: time.Minute, hooks: true, goroutines: 20, pullBatch: 5, deliveries: 3,
 	}
 	if diff := cmp.Diff(want, got, cmp.AllowUnexported(consumerSettings{})); diff != "" {
 		t.Errorf("settings (-want +got):\n%s", diff)

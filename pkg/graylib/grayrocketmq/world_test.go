@@ -292,7 +292,9 @@ func (w *world) shutdown(c *Consumer) {
 		defer c.mu.Unlock()
 		last := w.left
 		for _, m := range c.joined {
-			last = max(last, m.balanced.Load())
+			if client, ok := m.(*member); ok {
+				last = max(last, client.balanced.Load())
+			}
 		}
 		return len(c.joined) == 0 || time.Since(time.Unix(0, last)) > quiet
 	})

@@ -464,6 +464,19 @@ func (m *Machine) Finish(life *Span, offset int64) {
 	}
 }
 
+// Restart begins the life anew at another offset, where the broker has none such any more: it has lost messages, or the
+// topic was made anew. It tells whether it did; it doesn't while messages are in flight.
+func (m *Machine) Restart(offset int64) bool {
+	if m.state != Owned || m.span.InFlight() > 0 || m.busy == DoCommit {
+		return false
+	}
+	m.span = NewSpan(offset, m.config.Span)
+	return true
+}
+
+// Settled tells whether the queue isn't held and nothing is under way that could make it so.
+func (m *Machine) Settled() bool { return m.state == Idle && m.busy == DoNothing }
+
 // Wake returns when Next must be called again if nothing happens before; false where nothing is due.
 func (m *Machine) Wake() (time.Time, bool) {
 	if m.busy != DoNothing || !m.connected && m.state != Lost {

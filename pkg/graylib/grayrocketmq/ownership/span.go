@@ -80,6 +80,10 @@ func (s *Span) Abandon(offset int64) {
 	}
 }
 
+// Pass notes that nothing of the group's below offset is left to begin: what the broker's filter left out counts as done
+// with. All below it that is the group's must have begun.
+func (s *Span) Pass(offset int64) { s.next = max(s.next, offset) }
+
 // Committable returns the offset that may be committed: the lowest unfinished message's, or 1 beyond the highest begun.
 // It never lies below what is committed. Messages that lie between begun ones and were never begun must not exist: members
 // begin in the order in which they pull.

@@ -47,6 +47,8 @@ type Client struct {
 	dials  map[string]*sync.Mutex // one dial per address at a time
 	closed bool
 	first  int // the name server that answered last
+
+	pinned *conn // of a Session: the only connection there is
 }
 
 // New makes a client. It connects when it is first used.
@@ -150,6 +152,9 @@ func (c *Client) call(ctx context.Context, addr string, req Command) (Command, e
 
 // conn returns the connection to addr, made now where there is none.
 func (c *Client) conn(ctx context.Context, addr string) (cn *conn, reused bool, err error) {
+	if c.pinned != nil {
+		return c.pinned, false, nil // broken or not: what is asked of it says so
+	}
 	lookup := func() (*conn, *sync.Mutex, error) {
 		c.mu.Lock()
 		defer c.mu.Unlock()
@@ -175,7 +180,7 @@ func (c *Client) conn(ctx context.Context, addr string) (cn *conn, reused bool, 
 	if cn, _, err = lookup(); cn != nil || err != nil { // another request has made it meanwhile
 		return cn, true, err
 	}
-	if cn, err = dial(ctx, &c.dialer, addr); err != nil {
+	if cn, err = dial(ctx, &c.dialer, addr, nil); err != nil {
 		return nil, false, err
 	}
 	c.mu.Lock()

@@ -2,13 +2,18 @@ package remoting
 
 // Request codes (org.apache.rocketmq.remoting.protocol.RequestCode).
 const (
+	reqPull                 = 11
 	reqQueryConsumerOffset  = 14
 	reqUpdateConsumerOffset = 15
 	reqCreateTopic          = 17
 	reqSearchOffset         = 29
 	reqMaxOffset            = 30
 	reqMinOffset            = 31
+	reqHeartbeat            = 34
+	reqUnregister           = 35
+	reqSendBack             = 36
 	reqConsumerList         = 38
+	reqNotifyMembers        = 40 // from the broker
 	reqLockQueues           = 41
 	reqUnlockQueues         = 42
 	reqAllConsumerOffsets   = 43
@@ -26,6 +31,9 @@ const (
 	codeSystemError     = 1
 	codeNotSupported    = 3
 	codeTopicNotExist   = 17
+	codePullNotFound    = 19
+	codePullRetry       = 20
+	codePullMoved       = 21
 	codeQueryNotFound   = 22
 	codeSubscriptionBad = 23
 	codeGroupNotExist   = 26

@@ -25,6 +25,7 @@ type conn struct {
 	waiting map[int32]chan answer
 	err     error // set once it is broken
 
+	push func(Command) // what the other side asks by itself; may be nil
 	done chan struct{} // closed when the reader has ended
 }
 
@@ -33,12 +34,12 @@ type answer struct {
 	err error
 }
 
-func dial(ctx context.Context, d *net.Dialer, addr string) (*conn, error) {
+func dial(ctx context.Context, d *net.Dialer, addr string, push func(Command)) (*conn, error) {
 	nc, err := d.DialContext(ctx, "tcp", addr)
 	if err != nil {
 		return nil, err
 	}
-	c := &conn{addr: addr, net: nc, waiting: make(map[int32]chan answer), done: make(chan struct{})}
+	c := &conn{addr: addr, net: nc, waiting: make(map[int32]chan answer), done: make(chan struct{}), push: push}
 	go c.read()
 	return c, nil
 }
@@ -81,7 +82,10 @@ func (c *conn) read() {
 			return
 		}
 		if h.Flag&flagResponse == 0 {
-			continue // a broker's own request: only group members get those, and this is none
+			if c.push != nil { // only group members are asked
+				c.push(Command{Code: h.Code, Remark: h.Remark, Ext: h.ExtFields, Body: body})
+			}
+			continue
 		}
 		c.mu.Lock()
 		ch, ok := c.waiting[h.Opaque]

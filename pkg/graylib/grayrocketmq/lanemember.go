@@ -1,0 +1,432 @@
+package grayrocketmq
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/graychain/graychain/pkg/graylib"
+	"github.com/graychain/graychain/pkg/graylib/grayrocketmq/ownership"
+	"github.com/graychain/graychain/pkg/graylib/grayrocketmq/remoting"
+)
+
+// laneMember is one member of a lane's group: an instance of the lane's own, or a baseline instance as a stand-in. Which
+// of the group's queues it owns, and what it commits, is decided by [ownership.Machine].
+//
+// It doesn't use the client's consumer, which commits with each pull what it believes to be finished, pulls before its
+// locks are sure and drops what is under way. Membership, locks, pulls and commits of one broker travel on one connection
+// here, so that the broker and the member agree on when the member is gone. Handlers see what the client would show them.
+type laneMember struct {
+	worker
+	subs    []*subscription
+	id      string // the client id
+	version int64  // of its subscriptions
+	config  ownership.Config
+	slots   map[string]chan struct{} // by topic: handlers at once
+
+	ctx     context.Context // until it has left
+	cancel  context.CancelFunc
+	unwatch func()
+	rules   chan struct{} // holds one: the rules have changed
+	wg      sync.WaitGroup
+
+	mu       sync.Mutex
+	brokers  map[string]*laneBroker
+	queues   map[remoting.Queue]*laneQueue
+	started  bool
+	leaving  bool
+	resume   chan struct{} // while suspended; closed by resuming
+	dropped  map[string]bool
+	running  int
+	unlisted bool // said in the log
+}
+
+// laneBroker is a lane's member at one broker.
+type laneBroker struct {
+	name    string
+	addr    string
+	roster  *ownership.Roster
+	session *remoting.Session // nil while there is no connection
+	members chan struct{}     // holds one: the group's list has changed
+}
+
+// Times of a membership.
+const (
+	heartbeatEvery = 20 * time.Second // brokers forget a member after 120 s
+	listEvery      = 20 * time.Second // in case that a notification was lost; the client's own rebalance interval
+	routeEverySlow = 30 * time.Second // the client's own
+	redialFirst    = 50 * time.Millisecond
+	redialMost     = time.Second
+)
+
+// joinLane joins a lane's group. Its first offsets are set and its filter is checked. No queue is taken before start.
+func (c *Consumer) joinLane(ctx context.Context, p place, subs []*subscription, routes map[string]remoting.Route) (*laneMember, error) {
+	id := c.rt.Identity()
+	role := ownership.StandIn
+	if id.Tag == p.lane.Tag {
+		role = ownership.Own
+	}
+	host, _, err := net.SplitHostPort(id.Addr)
+	if err != nil || host == "" {
+		host = "127.0.0.1"
+	}
+	m := &laneMember{
+		worker: worker{c: c, place: p}, subs: subs,
+		id:      host + "@" + ownership.InstanceName(id.Service, id.Tag, role, newUUID()),
+		version: time.Now().UnixMilli(),
+		config:  ownership.Config{Drain: c.opts.drain}.WithDefaults(),
+		slots:   make(map[string]chan struct{}), rules: make(chan struct{}, 1),
+		brokers: make(map[string]*laneBroker), queues: make(map[remoting.Queue]*laneQueue), dropped: make(map[string]bool),
+	}
+	for _, s := range subs {
+		m.slots[s.topic] = make(chan struct{}, c.set.goroutines)
+	}
+	m.slots[retryTopic(p.group)] = make(chan struct{}, c.set.goroutines)
+	m.ctx, m.cancel = context.WithCancel(context.Background())
+	if err := m.route(ctx, routes); err != nil {
+		m.cancel()
+		m.closeSessions()
+		m.wg.Wait()
+		return nil, fmt.Errorf("group %q: %w", p.group, err)
+	}
+	m.unwatch = c.rt.RulesSource().Watch(func(graylib.Rules) { poke(m.rules) })
+	m.wg.Go(m.watch)
+	m.wg.Go(m.keepRoutes)
+	return m, nil
+}
+
+func poke(ch chan struct{}) {
+	select {
+	case ch <- struct{}{}:
+	default:
+	}
+}
+
+// start lets the member take queues.
+func (m *laneMember) start() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.started = true
+	for _, b := range m.brokers {
+		m.balance(b)
+	}
+}
+
+// route takes in the queues of the topics, and connects to brokers that are new.
+func (m *laneMember) route(ctx context.Context, routes map[string]remoting.Route) error {
+	if r, err := m.c.api.Route(ctx, retryTopic(m.place.group)); err == nil {
+		routes = withRoute(routes, retryTopic(m.place.group), r)
+	} else if !errors.Is(err, remoting.ErrNoTopic) {
+		return err
+	}
+	for name, addr := range brokersOf(routes) {
+		m.mu.Lock()
+		b := m.brokers[name]
+		if b != nil {
+			b.addr = addr
+		}
+		m.mu.Unlock()
+		if b != nil {
+			continue
+		}
+		b = &laneBroker{name: name, addr: addr, roster: ownership.NewRoster(m.config.LockLife), members: make(chan struct{}, 1)}
+		if err := m.connect(ctx, b); err != nil {
+			return err
+		}
+		m.mu.Lock()
+		m.brokers[name] = b
+		m.mu.Unlock()
+		m.wg.Go(func() { m.keepBroker(b) })
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for topic, r := range routes {
+		for _, q := range r.Queues {
+			b := m.brokers[q.Broker]
+			if m.queues[q] != nil || b == nil || m.dropped[topic] {
+				continue
+			}
+			lq := &laneQueue{m: m, b: b, q: q, machine: ownership.NewMachine(m.id, m.config, b.roster), kick: make(chan struct{}, 1), room: make(chan struct{}, 1)}
+			if b.session == nil {
+				lq.machine.Connection(time.Now(), false)
+			}
+			m.queues[q] = lq
+			m.wg.Go(lq.run)
+		}
+	}
+	for _, b := range m.brokers {
+		m.balance(b)
+	}
+	return nil
+}
+
+func withRoute(routes map[string]remoting.Route, topic string, r remoting.Route) map[string]remoting.Route {
+	all := map[string]remoting.Route{topic: r}
+	for t, r := range routes {
+		all[t] = r
+	}
+	return all
+}
+
+// keepRoutes follows topics that get further queues.
+func (m *laneMember) keepRoutes() {
+	for {
+		wait := routeEverySlow
+		m.mu.Lock()
+		retry := slices.ContainsFunc(keys(m.queues), func(q remoting.Queue) bool { return strings.HasPrefix(q.Topic, retryPrefix) })
+		m.mu.Unlock()
+		if !retry {
+			wait = time.Second // the broker makes it when the first member joins
+		}
+		if !sleep(m.ctx, wait) {
+			return
+		}
+		routes := make(map[string]remoting.Route, len(m.subs))
+		for _, s := range m.subs {
+			r, err := m.c.api.Route(m.ctx, s.topic)
+			if err != nil {
+				break // asked again
+			}
+			routes[s.topic] = r
+		}
+		if len(routes) == len(m.subs) {
+			if err := m.route(m.ctx, routes); err != nil && m.ctx.Err() == nil {
+				m.c.log().Warn("the queues of a lane's group can't be followed, going on trying", "group", m.place.group, "error", err)
+			}
+		}
+	}
+}
+
+func keys(m map[remoting.Queue]*laneQueue) []remoting.Queue {
+	list := make([]remoting.Queue, 0, len(m))
+	for q := range m {
+		list = append(list, q)
+	}
+	return list
+}
+
+// sleep tells whether the time passed before ctx ended.
+func sleep(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// connect makes the connection to a broker, and makes the member one of the group's.
+func (m *laneMember) connect(ctx context.Context, b *laneBroker) error {
+	m.mu.Lock()
+	addr := b.addr
+	m.mu.Unlock()
+	s, err := m.c.api.Open(ctx, addr, m.id, func(group string) {
+		if group == m.place.group {
+			poke(b.members)
+		}
+	})
+	if err != nil {
+		return err
+	}
+	if err := s.Heartbeat(ctx, m.place.group, m.heartbeat(), m.version); err != nil {
+		_ = s.Close()
+		return err
+	}
+	m.mu.Lock()
+	b.session = s
+	m.mu.Unlock()
+	poke(b.members)
+	return nil
+}
+
+// heartbeat is what the member says that it subscribes to. It serves those who look at the broker: each pull bears its
+// own filter.
+func (m *laneMember) heartbeat() []remoting.Subscription {
+	list := []remoting.Subscription{{Topic: retryTopic(m.place.group), Expression: "*", Type: "TAG"}}
+	for _, s := range m.subs {
+		list = append(list, m.filter(s))
+	}
+	return list
+}
+
+func (m *laneMember) filter(s *subscription) remoting.Subscription {
+	sel := s.selector(kindLane, m.place.lane.Tag, m.c.filter(s.topic))
+	return remoting.Subscription{Topic: s.topic, Expression: sel.Expression, Type: string(sel.Type)}
+}
+
+// keepBroker keeps the member in the group at one broker.
+func (m *laneMember) keepBroker(b *laneBroker) {
+	defer m.closeSessions() // a connection may have been made while the others were closed
+	for {
+		m.attend(b)
+		m.connected(b, false)
+		for wait := redialFirst; ; wait = min(2*wait, redialMost) {
+			if m.ctx.Err() != nil || !sleep(m.ctx, wait) {
+				return
+			}
+			err := m.connect(m.ctx, b)
+			if err == nil {
+				break
+			}
+			m.c.log().Debug("no connection to a broker yet", "group", m.place.group, "broker", b.name, "error", err)
+		}
+		m.connected(b, true)
+	}
+}
+
+// connected tells the broker's queues that the connection is back or gone.
+func (m *laneMember) connected(b *laneBroker, up bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if !up {
+		if b.session != nil {
+			_ = b.session.Close()
+		}
+		b.session = nil
+		if m.ctx.Err() == nil {
+			m.c.log().Warn("the connection to a broker was lost", "group", m.place.group, "broker", b.name)
+		}
+	}
+	now := time.Now()
+	for _, q := range m.queues {
+		if q.b == b {
+			q.machine.Connection(now, up)
+			poke(q.kick)
+		}
+	}
+}
+
+// attend serves a connection until it is lost.
+func (m *laneMember) attend(b *laneBroker) {
+	m.mu.Lock()
+	s := b.session
+	m.mu.Unlock()
+	beat, list := time.NewTicker(heartbeatEvery), time.NewTicker(listEvery)
+	defer beat.Stop()
+	defer list.Stop()
+	for {
+		select {
+		case <-m.ctx.Done():
+			return
+		case <-s.Done():
+			return
+		case <-beat.C:
+			if err := s.Heartbeat(m.ctx, m.place.group, m.heartbeat(), m.version); err != nil && m.ctx.Err() == nil {
+				m.c.log().Warn("a heartbeat failed", "group", m.place.group, "broker", b.name, "error", err)
+			}
+		case <-b.members:
+			_, _ = m.readList(b, s)
+		case <-list.C:
+			_, _ = m.readList(b, s)
+		}
+	}
+}
+
+// readList reads the group's list anew, and wants queues by it.
+func (m *laneMember) readList(b *laneBroker, s *remoting.Session) (sentAt time.Time, err error) {
+	sentAt = time.Now()
+	ids, err := s.Members(m.ctx, s.Addr(), m.place.group)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if err != nil {
+		return sentAt, err
+	}
+	b.roster.Read(sentAt, ids)
+	m.balance(b)
+	return sentAt, nil
+}
+
+// live tells whether an instance of the lane's own is in the group, at any broker.
+func (m *laneMember) live() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, b := range m.brokers {
+		for _, id := range b.roster.IDs() {
+			if o, err := ownership.ParseMember(id); err == nil && o.Role == ownership.Own {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// watch follows the rules.
+func (m *laneMember) watch() {
+	for {
+		select {
+		case <-m.ctx.Done():
+			return
+		case <-m.rules:
+		}
+		m.mu.Lock()
+		for _, b := range m.brokers {
+			m.balance(b)
+		}
+		for _, q := range m.queues {
+			poke(q.room)
+		}
+		m.mu.Unlock()
+	}
+}
+
+// balance wants, at one broker, the queues that are the member's by the last list and the rules in force; the lock is held.
+func (m *laneMember) balance(b *laneBroker) {
+	now := time.Now()
+	byTopic := make(map[string][]ownership.Queue)
+	for q, lq := range m.queues {
+		if lq.b == b {
+			byTopic[q.Topic] = append(byTopic[q.Topic], ownership.Queue{Topic: q.Topic, Broker: q.Broker, ID: q.ID})
+		}
+	}
+	for topic, queues := range byTopic {
+		var mine []ownership.Queue
+		switch {
+		case m.leaving || m.dropped[topic]:
+		case !m.started || !b.roster.Lists(m.id):
+			continue // what is held stays; the list is of a broker that has just come up
+		default:
+			var err error
+			if mine, err = ownership.Allocate(m.id, b.roster.IDs(), m.mode(topic), queues); err != nil {
+				if !m.unlisted {
+					m.unlisted = true
+					m.c.log().Error("a lane's group has a member that can't be understood: no queue is taken", "group", m.place.group, "error", err)
+				}
+				mine = nil
+			}
+		}
+		for _, q := range queues {
+			lq := m.queues[remoting.Queue{Topic: q.Topic, Broker: q.Broker, ID: q.ID}]
+			lq.machine.Want(now, slices.Contains(mine, q))
+			poke(lq.kick)
+		}
+	}
+}
+
+// mode is the mode in force for a topic of the lane. The group's retry topic holds messages of all its topics: where one
+// of them is in mode ignore, stand-ins leave it alone.
+func (m *laneMember) mode(topic string) graylib.Mode {
+	rules := m.c.rt.Rules()
+	tag := m.place.lane.Tag
+	if lane, ok := rules.Lane(tag); ok && lane.State == graylib.LaneRetired {
+		return graylib.ModeAuto
+	}
+	of := func(topic string) graylib.Mode {
+		return rules.Consumption(m.c.rt.Identity().Service, m.c.baseGroup(), topic).Mode(tag)
+	}
+	if !strings.HasPrefix(topic, retryPrefix) {
+		return of(topic)
+	}
+	for _, s := range m.subs {
+		if of(s.topic) == graylib.ModeIgnore {
+			return graylib.ModeIgnore
+		}
+	}
+	return graylib.ModeAuto
+}

@@ -1,0 +1,290 @@
+package grayrocketmq
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/apache/rocketmq-client-go/v2/primitive"
+
+	"github.com/graychain/graychain/pkg/graylib/grayrocketmq/ownership"
+	"github.com/graychain/graychain/pkg/graylib/grayrocketmq/remoting"
+)
+
+// laneQueue drives the machine of one queue of a lane's group. What the machine wants is done one after the other, by one
+// goroutine; while the queue is owned, another one pulls and begins messages.
+type laneQueue struct {
+	m    *laneMember
+	b    *laneBroker
+	q    remoting.Queue
+	kick chan struct{} // holds one: the machine has something to do, or may have
+	room chan struct{} // holds one: a message that could not begin may, now
+
+	// Under the member's lock.
+	machine *ownership.Machine
+	span    *ownership.Span    // of the life that is being pulled for
+	stop    context.CancelFunc // ends that
+	max     int64              // the offset that the queue's next message will have, as last seen
+}
+
+// errorPause keeps what fails at once from being asked for in a loop.
+const errorPause = 50 * time.Millisecond
+
+func (q *laneQueue) run() {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		q.m.mu.Lock()
+		now := time.Now()
+		action := q.machine.Next(now)
+		q.follow()
+		session := q.b.session
+		wake, due := q.machine.Wake()
+		q.m.mu.Unlock()
+		poke(q.room)
+		if action.Kind != ownership.DoNothing {
+			if err := q.do(session, action); err != nil && !sleep(q.m.ctx, errorPause) {
+				return
+			}
+			continue
+		}
+		var after <-chan time.Time
+		if due {
+			timer.Reset(max(time.Until(wake), 0))
+			after = timer.C
+		}
+		select {
+		case <-q.m.ctx.Done():
+			q.m.mu.Lock()
+			q.span = nil
+			if q.stop != nil {
+				q.stop()
+			}
+			q.m.mu.Unlock()
+			return
+		case <-q.kick:
+		case <-after:
+		}
+	}
+}
+
+// follow starts and ends pulling, as the machine says; the lock is held.
+func (q *laneQueue) follow() {
+	var span *ownership.Span
+	if q.machine.State() == ownership.Owned {
+		span = q.machine.Span()
+	}
+	if span == q.span {
+		return
+	}
+	if q.stop != nil {
+		q.stop()
+		q.stop = nil
+	}
+	if q.span = span; span == nil || q.b.session == nil {
+		return
+	}
+	ctx, stop := context.WithCancel(q.m.ctx)
+	q.stop = stop
+	session := q.b.session
+	from := span.Committed()
+	q.m.wg.Go(func() { q.pull(ctx, session, span, from) })
+}
+
+// do does what the machine wants and feeds the answer in.
+func (q *laneQueue) do(s *remoting.Session, a ownership.Action) error {
+	ctx, group, queue := q.m.ctx, q.m.place.group, []remoting.Queue{q.q}
+	sentAt := time.Now()
+	answered := func(feed func(now time.Time)) {
+		q.m.mu.Lock()
+		defer q.m.mu.Unlock()
+		feed(time.Now())
+	}
+	var err error
+	switch a.Kind {
+	case ownership.DoLock:
+		var locked []remoting.Queue
+		locked, err = s.Lock(ctx, s.Addr(), group, q.m.id, queue)
+		answered(func(now time.Time) { q.machine.LockAnswered(now, sentAt, slices.Contains(locked, q.q), err) })
+	case ownership.DoReadList:
+		sentAt, err = q.m.readList(q.b, s)
+		answered(func(now time.Time) { q.machine.ListRead(now, sentAt, err) })
+	case ownership.DoUnlockFor:
+		err = s.Unlock(ctx, s.Addr(), group, a.ID, queue)
+		answered(func(time.Time) { q.machine.UnlockForDone() })
+	case ownership.DoRead:
+		var offset int64
+		offset, err = q.committed(ctx, s)
+		answered(func(now time.Time) { q.machine.OffsetRead(now, offset, err) })
+	case ownership.DoCommit:
+		err = s.SetConsumerOffset(ctx, s.Addr(), group, q.q, a.Offset)
+		answered(func(time.Time) { q.machine.CommitAnswered(a.Offset, err) })
+	case ownership.DoUnlock:
+		err = s.Unlock(ctx, s.Addr(), group, q.m.id, queue)
+		answered(func(now time.Time) { q.machine.UnlockAnswered(now, err) })
+	case ownership.DoNothing:
+	}
+	if err != nil && q.m.ctx.Err() == nil {
+		q.m.c.log().Debug("a request for a queue of a lane's group failed", "group", group, "queue", q.q.String(), "error", err)
+		if remoting.TimedOut(err) {
+			// Whether the broker did it nobody knows, and whether it is there neither: begin anew.
+			_ = s.Close()
+		}
+	}
+	return err
+}
+
+// committed reads the queue's offset. Where none is stored the queue is newer than the group, and all in it is its; that is
+// stored at once, so that others see that the group has begun on it.
+func (q *laneQueue) committed(ctx context.Context, s *remoting.Session) (int64, error) {
+	offset, found, err := s.ConsumerOffset(ctx, s.Addr(), q.m.place.group, q.q)
+	if err != nil || found {
+		return offset, err
+	}
+	if offset, err = s.MinOffset(ctx, s.Addr(), q.q); err != nil {
+		return 0, err
+	}
+	return offset, s.SetConsumerOffset(ctx, s.Addr(), q.m.place.group, q.q, offset)
+}
+
+// pullHold is how long a broker may hold a pull that finds nothing.
+const pullHold = 15 * time.Second
+
+// pull pulls and begins messages, in order, until ctx ends.
+func (q *laneQueue) pull(ctx context.Context, s *remoting.Session, span *ownership.Span, pos int64) {
+	retry := strings.HasPrefix(q.q.Topic, retryPrefix)
+	filter := remoting.Subscription{Topic: q.q.Topic, Expression: "*", Type: "TAG"}
+	var sub *subscription
+	if !retry {
+		sub = q.m.subscriptionTo(q.q.Topic)
+	}
+	for q.m.unsuspended(ctx) {
+		if !retry {
+			filter = q.m.filter(sub) // constant, but for a change between filter: server and client
+		}
+		r, err := s.Pull(ctx, remoting.Pull{Group: q.m.place.group, Queue: q.q, Offset: pos, Max: q.m.c.set.pullBatch, Hold: pullHold, Filter: filter})
+		if err != nil {
+			if ctx.Err() == nil {
+				q.m.c.log().Debug("a pull failed", "group", q.m.place.group, "queue", q.q.String(), "error", err)
+			}
+			if !sleep(ctx, 2*errorPause) {
+				return
+			}
+			continue
+		}
+		if r.Next < pos {
+			q.m.mu.Lock()
+			anew := q.machine.Span() == span && q.machine.Restart(r.Next)
+			q.m.mu.Unlock()
+			q.m.c.log().Error("the broker has lost messages of a queue: going on at what it has", "group", q.m.place.group, "queue", q.q.String(), "at", pos, "next", r.Next)
+			if anew {
+				poke(q.kick)
+				return
+			}
+			if !sleep(ctx, time.Second) {
+				return
+			}
+			continue
+		}
+		for _, msg := range r.Messages {
+			if msg.QueueOffset >= pos && !q.begin(ctx, span, sub, msg) {
+				return
+			}
+		}
+		q.m.mu.Lock()
+		q.max = r.Max
+		if q.machine.Span() == span {
+			span.Pass(r.Next)
+		}
+		due := span.Due()
+		q.m.mu.Unlock()
+		if due {
+			poke(q.kick)
+		}
+		pos = r.Next
+	}
+}
+
+// begin begins one message as soon as it may; false says that this life has ended before.
+func (q *laneQueue) begin(ctx context.Context, span *ownership.Span, sub *subscription, msg *primitive.MessageExt) bool {
+	m := q.m
+	mq := msg.Queue
+	if topic := msg.GetProperty(primitive.PropertyRetryTopic); topic != "" && mq.Topic == retryTopic(m.place.group) {
+		msg.Topic = topic
+	}
+	if sub == nil {
+		sub = m.subscriptionTo(msg.Topic)
+	}
+	v, ok := q.verdict(ctx, sub, msg)
+	if !ok {
+		return false
+	}
+	slot := m.slots[mq.Topic]
+	select {
+	case slot <- struct{}{}:
+	case <-ctx.Done():
+		return false
+	}
+	for {
+		m.mu.Lock()
+		now := time.Now()
+		if q.machine.Span() != span || q.machine.State() != ownership.Owned {
+			m.mu.Unlock()
+			<-slot
+			return false
+		}
+		if msg.QueueOffset < span.Committed() {
+			m.mu.Unlock()
+			<-slot
+			return true // a commit covers it
+		}
+		if q.machine.Begin(now, msg.QueueOffset) {
+			m.running++
+			m.mu.Unlock()
+			break
+		}
+		m.mu.Unlock()
+		select {
+		case <-q.room:
+		case <-ctx.Done():
+			<-slot
+			return false
+		}
+	}
+	go func() {
+		ended := false
+		defer func() { // also where the application's handler ends its goroutine: then the message stays unfinished
+			<-slot
+			m.mu.Lock()
+			if ended {
+				q.machine.Finish(span, msg.QueueOffset)
+			}
+			m.running--
+			m.mu.Unlock()
+			poke(q.kick)
+			poke(q.room)
+		}()
+		q.handle(span, sub, msg, v)
+		ended = true
+	}()
+	return true
+}
+
+// verdict says what becomes of a message; it waits while nobody may handle it yet.
+func (q *laneQueue) verdict(ctx context.Context, sub *subscription, msg *primitive.MessageExt) (verdict, bool) {
+	for {
+		if sub == nil {
+			return verdict{handle: true, reason: reasonRetry}, true // of a topic that this instance doesn't know: sent back
+		}
+		v := q.m.decide(sub, msg, msg.Queue)
+		if !v.wait {
+			return v, true
+		}
+		select {
+		case <-ctx.Done():
+			return v, false
+		case <-q.room:
+		}
+	}
+}
