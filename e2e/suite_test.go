@@ -82,7 +82,7 @@ func chain(t *testing.T) *suite.Suite {
 // withLane gives the suite a lane with the services for one test, and the rules that `graychain up` would publish.
 func withLane(t *testing.T, s *suite.Suite, tag graylib.Tag, services ...string) suite.Demo {
 	t.Helper()
-	demo, err := s.PublishDemo(t.Context(), tag, services)
+	demo, err := s.PublishDemo(t.Context(), tag)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -136,7 +136,7 @@ func (u *up) stop(run context.Context) error {
 func (u *up) work(ctx context.Context, show *progress) (bool, error) {
 	show.step(suite.Progress{Part: "rules", Text: "publishing"})
 	began := time.Now()
-	demo, err := u.suite.PublishDemo(ctx, u.plan.lane.Tag, u.plan.lane.Services)
+	demo, err := u.suite.PublishDemo(ctx, u.plan.lane.Tag)
 	if err != nil {
 		return false, fmt.Errorf("publishing the rules: %w", err)
 	}

@@ -164,7 +164,7 @@ func TestBadForBoth(t *testing.T) {
 		cond("{from: ip, op: prefix, value: '10.'}"),
 		cond("{from: ip, op: '>', value: 1}"),
 		"messages: [{baseline: all}]\n",
-		"messages: [{consumer: a, baseline: auto}]\n",
+		"messages: [{consumer: a, baseline: none}]\n",
 		"messages: [{consumer: a, baseline: ignore}]\n",
 		"messages: [{consumer: a, baseline: ignore, ignore: []}]\n",
 		"lanes: [{tag: gray}]\nmessages: [{consumer: a, baseline: all, ignore: [gray]}]\n",

@@ -173,16 +173,17 @@ func TestDemoDocument(t *testing.T) {
 		}
 	}
 	// And leaves the other lane's mode alone when its own changes.
-	content, err = fitMode(content, "blue", graylib.ModeAll)
+	content, err = fitMode(content, "blue", graylib.ModeAuto)
 	if err != nil {
 		t.Fatal(err)
 	}
 	doc, _ = compile(content)
-	if got := doc.Consumption("a", "test-a", "TEST_MQ").Mode("gray"); got != graylib.ModeIgnore {
-		t.Errorf("after blue went to all, gray is in %s, want ignore", got)
+	of := doc.Consumption("a", "test-a", "TEST_MQ")
+	if gray, blue := of.Mode("gray"), of.Mode("blue"); gray != graylib.ModeIgnore || blue != graylib.ModeAuto {
+		t.Errorf("after blue went to auto, gray is in %s and blue in %s, want ignore and auto", gray, blue)
 	}
-	if _, err := fitMode(content, "blue", graylib.ModeAuto); err == nil {
-		t.Error("auto is accepted")
+	if _, err := fitMode(content, "blue", "some"); err == nil {
+		t.Error("a mode that doesn't exist is accepted")
 	}
 }
 

@@ -115,7 +115,8 @@ func modify(ctx context.Context, store rules.Store, change func(current []byte) 
 	}
 }
 
-// SetMode publishes how consumer a handles a lane's messages: ignore (the lane alone) or all (the baseline too).
+// SetMode publishes how consumer a handles a lane's messages: auto (the lane, or stand-ins while it is away), ignore (the
+// lane alone) or all (the baseline too).
 func (s *Suite) SetMode(ctx context.Context, tag graylib.Tag, mode graylib.Mode) (rules.Result, error) {
 	return s.Publish(ctx, func(current []byte) ([]byte, error) { return fitMode(current, tag, mode) })
 }
@@ -129,17 +130,13 @@ type Demo struct {
 // demoName is the value that the first lane's entry picks (DESIGN.md); the demo of a further lane adds its tag.
 const demoName = "xiaoming"
 
-// PublishDemo sees to it that the rules list the lane and fit the mode of a's messages: ignore where the lane has a consumer,
-// else all. A document that exists keeps its lanes and entries.
-func (s *Suite) PublishDemo(ctx context.Context, tag graylib.Tag, services []string) (Demo, error) {
-	mode := graylib.ModeAll
-	if slices.Contains(services, Consumer) {
-		mode = graylib.ModeIgnore
-	}
+// PublishDemo sees to it that the rules list the lane, and that a's messages of it are handled whether or not the lane has a
+// consumer: in mode auto, or all where the document says so. A document that exists keeps its lanes and entries.
+func (s *Suite) PublishDemo(ctx context.Context, tag graylib.Tag) (Demo, error) {
 	var demo Demo
 	began := time.Now()
 	result, err := s.Publish(ctx, func(current []byte) ([]byte, error) {
-		next, d, err := demoDocument(current, tag, mode)
+		next, d, err := demoDocument(current, tag, graylib.ModeAuto)
 		demo = d
 		return next, err
 	})
@@ -183,15 +180,20 @@ func demoDocument(current []byte, tag graylib.Tag, mode graylib.Mode) ([]byte, D
 	} else {
 		demo.Notes = append(demo.Notes, fmt.Sprintf("revision %d was published before; its lanes and entries stay", before.Revision()))
 	}
-	fitted, err := fitMode(next, tag, mode)
-	if err != nil {
-		return nil, demo, err
+	fitted := next
+	keep := len(current) > 0 && mode == graylib.ModeAuto && before.Consumption(Consumer, ConsumerGroup, DefaultTopic).Mode(tag) == graylib.ModeAll
+	if !keep {
+		if fitted, err = fitMode(next, tag, mode); err != nil {
+			return nil, demo, err
+		}
+	} else {
+		mode = graylib.ModeAll
 	}
 	if string(fitted) != string(next) {
-		what := "ignored by the baseline"
-		if mode == graylib.ModeAll {
-			what = "handled by the baseline too (all)"
-		}
+		what := map[graylib.Mode]string{
+			graylib.ModeAuto: "the lane's, or the baseline's while it is away (auto)", graylib.ModeIgnore: "ignored by the baseline",
+			graylib.ModeAll: "handled by the baseline too (all)",
+		}[mode]
 		demo.Notes = append(demo.Notes, fmt.Sprintf("messages of lane %s to consumer %s: %s", tag, Consumer, what))
 	}
 	after, err := compile(fitted)
@@ -213,7 +215,8 @@ func demoRequest(name string) graylib.Request {
 
 var errMode = errors.New("mode")
 
-// fitMode changes the mode of one lane for consumer a, and of no other lane.
+// fitMode changes the mode of one lane for consumer a. Mode all is of all lanes at once; otherwise no other lane's changes,
+// but for those that leave mode all with it.
 func fitMode(content []byte, tag graylib.Tag, mode graylib.Mode) ([]byte, error) {
 	doc, err := rules.Parse(content)
 	if err != nil {
@@ -221,7 +224,7 @@ func fitMode(content []byte, tag graylib.Tag, mode graylib.Mode) ([]byte, error)
 	}
 	entry, found := doc.Consumer(Consumer, "", "")
 	if !found {
-		entry = rules.Consumer{Consumer: Consumer, Baseline: graylib.ModeAll}
+		entry = rules.Consumer{Consumer: Consumer, Baseline: graylib.ModeAuto}
 	}
 	lanes := slices.DeleteFunc(slices.Clone(entry.Ignore), func(t graylib.Tag) bool { return t == tag })
 	switch mode {
@@ -229,11 +232,13 @@ func fitMode(content []byte, tag graylib.Tag, mode graylib.Mode) ([]byte, error)
 		entry.Baseline, entry.Ignore = graylib.ModeIgnore, append(lanes, tag)
 		slices.Sort(entry.Ignore)
 	case graylib.ModeAll:
-		if entry.Baseline, entry.Ignore = graylib.ModeAll, nil; len(lanes) > 0 {
+		entry.Baseline, entry.Ignore = graylib.ModeAll, nil
+	case graylib.ModeAuto:
+		if entry.Baseline, entry.Ignore = graylib.ModeAuto, nil; len(lanes) > 0 {
 			entry.Baseline, entry.Ignore = graylib.ModeIgnore, lanes
 		}
 	default:
-		return nil, fmt.Errorf("%w %q is not supported yet: want %s or %s", errMode, mode, graylib.ModeAll, graylib.ModeIgnore)
+		return nil, fmt.Errorf("%w %q: want %s, %s or %s", errMode, mode, graylib.ModeAuto, graylib.ModeIgnore, graylib.ModeAll)
 	}
 	return rules.SetConsumer(content, entry)
 }

@@ -71,8 +71,7 @@ func (w World) Consumptions(tag graylib.Tag) []Consumption {
 		if live {
 			return []Consumption{own, tagged}
 		}
-		// Stand-ins come with the messages issue; until then the baseline's group for tagged messages handles them.
-		return []Consumption{{graylib.Untagged, ""}}
+		return []Consumption{{graylib.Untagged, own.Group}} // by a stand-in alone
 	}
 }
 

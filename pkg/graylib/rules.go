@@ -145,7 +145,7 @@ func (noRules) Mark(string, string, Request) (Tag, bool) { return Untagged, fals
 func (noRules) Lane(Tag) (Lane, bool)                    { return Lane{}, false }
 func (noRules) Lanes() []Lane                            { return nil }
 func (noRules) Consumption(string, string, string) Consumption {
-	return Consumption{Baseline: ModeAll, Default: ModeAll, Filter: FilterServer}
+	return Consumption{Baseline: ModeAuto, Default: ModeAuto, Filter: FilterServer}
 }
 
 // StaticRules returns a source whose rules never change, for tests and for programs that keep rules in a file.

@@ -40,8 +40,8 @@ func TestNoRules(t *testing.T) {
 	if _, ok := r.Lane("gray"); ok || len(r.Lanes()) > 0 || r.Revision() != 0 {
 		t.Error("lists a lane")
 	}
-	if got := r.Consumption("a", "g", "t").Mode("gray"); got != graylib.ModeAll {
-		t.Errorf("mode %s without an entry, want all", got)
+	if got := r.Consumption("a", "g", "t").Mode("gray"); got != graylib.ModeAuto {
+		t.Errorf("mode %s without an entry, want auto", got)
 	}
 	source := graylib.StaticRules(r)
 	source.Watch(func(graylib.Rules) { t.Error("static rules changed") })()

@@ -293,6 +293,9 @@ func (w *world) shutdown(c *Consumer) {
 		last := w.left
 		for _, m := range c.joined {
 			if client, ok := m.(*member); ok {
+				if client.balanced.Load() == 0 {
+					return false // its first one is still to come
+				}
 				last = max(last, client.balanced.Load())
 			}
 		}

@@ -125,9 +125,8 @@ const (
 	OpPercent  Op = "percent" // 0-100 with two decimals; see [Bucket]
 )
 
-// DefaultMode is the mode of a consumer without an entry, and of the lanes that an ignore list doesn't name. While it is
-// not auto, auto is refused by name: [Modes] is what a document may ask for.
-const DefaultMode = graylib.ModeAll
+// DefaultMode is the mode of a consumer without an entry, and of the lanes that an ignore list doesn't name.
+const DefaultMode = graylib.ModeAuto
 
 // Ops returns the operators in the order of the documentation.
 func Ops() []Op {
@@ -136,9 +135,6 @@ func Ops() []Op {
 
 // Modes returns the modes that messages[].baseline may have.
 func Modes() []graylib.Mode {
-	if DefaultMode != graylib.ModeAuto {
-		return []graylib.Mode{graylib.ModeAll, graylib.ModeIgnore}
-	}
 	return []graylib.Mode{graylib.ModeAuto, graylib.ModeAll, graylib.ModeIgnore}
 }
 

@@ -288,10 +288,10 @@ messages:
 		service, group, topic string
 		want                  graylib.Consumption
 	}{
-		{"a", "h", "U", graylib.Consumption{Baseline: graylib.ModeAll, Default: graylib.ModeAll, Filter: graylib.FilterClient}},
-		{"a", "h", "T", graylib.Consumption{Baseline: graylib.ModeIgnore, Ignore: []graylib.Tag{"gray"}, Default: graylib.ModeAll, Filter: graylib.FilterServer}},
-		{"a", "g", "U", graylib.Consumption{Baseline: graylib.ModeAll, Default: graylib.ModeAll, Filter: graylib.FilterServer}},
-		{"a", "g", "T", graylib.Consumption{Baseline: graylib.ModeIgnore, Ignore: []graylib.Tag{"blue"}, Default: graylib.ModeAll, Filter: graylib.FilterServer}},
+		{"a", "h", "U", graylib.Consumption{Baseline: graylib.ModeAuto, Default: graylib.ModeAuto, Filter: graylib.FilterClient}},
+		{"a", "h", "T", graylib.Consumption{Baseline: graylib.ModeIgnore, Ignore: []graylib.Tag{"gray"}, Default: graylib.ModeAuto, Filter: graylib.FilterServer}},
+		{"a", "g", "U", graylib.Consumption{Baseline: graylib.ModeAll, Default: graylib.ModeAuto, Filter: graylib.FilterServer}},
+		{"a", "g", "T", graylib.Consumption{Baseline: graylib.ModeIgnore, Ignore: []graylib.Tag{"blue"}, Default: graylib.ModeAuto, Filter: graylib.FilterServer}},
 		{"b", "g", "T", graylib.NoRules.Consumption("b", "g", "T")},
 	}
 	for _, tt := range tests {
@@ -300,7 +300,7 @@ messages:
 			t.Errorf("Consumption(%s, %s, %s) (-want +got):\n%s", tt.service, tt.group, tt.topic, diff)
 		}
 	}
-	if got := r.Consumption("a", "h", "T"); got.Mode("gray") != graylib.ModeIgnore || got.Mode("blue") != graylib.ModeAll {
+	if got := r.Consumption("a", "h", "T"); got.Mode("gray") != graylib.ModeIgnore || got.Mode("blue") != graylib.ModeAuto {
 		t.Errorf("modes of gray and blue: %s, %s", got.Mode("gray"), got.Mode("blue"))
 	}
 }

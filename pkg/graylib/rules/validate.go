@@ -115,11 +115,7 @@ func (v *validator) consumer(at string, c Consumer) {
 		v.word(at+".topic", c.Topic)
 	}
 	oneOfOrNone(v, at+".filter", c.Filter, graylib.FilterServer, graylib.FilterClient)
-	if c.Baseline == graylib.ModeAuto && DefaultMode != graylib.ModeAuto {
-		v.fail(at+".baseline", `baseline "auto" is not supported yet; use all or ignore`)
-	} else {
-		oneOfOrNone(v, at+".baseline", c.Baseline, Modes()...)
-	}
+	oneOfOrNone(v, at+".baseline", c.Baseline, Modes()...)
 	switch {
 	case c.Baseline == graylib.ModeIgnore && len(c.Ignore) == 0:
 		v.fail(at+".ignore", "is missing; baseline: ignore wants the tags of the lanes to ignore")
