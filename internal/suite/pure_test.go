@@ -273,7 +273,7 @@ messages: [{consumer: a, baseline: ignore, ignore: [gray, old]}]
 	if g := w.Lanes["gray"]; !g.Listed || g.Mode != graylib.ModeIgnore || !g.Live["a"] {
 		t.Errorf("gray %+v", g)
 	}
-	if n := w.Lanes["new"]; n.Listed || n.Mode != graylib.ModeAll || !n.Live["b"] {
+	if n := w.Lanes["new"]; n.Listed || n.Mode != graylib.ModeAuto || !n.Live["b"] {
 		t.Errorf("an unlisted lane %+v", n)
 	}
 	if o := w.Lanes["old"]; !o.Listed || o.Mode != graylib.ModeAuto {

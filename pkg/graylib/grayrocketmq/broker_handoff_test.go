@@ -420,3 +420,23 @@ func stop(t *testing.T, c *Consumer) {
 		t.Error(err)
 	}
 }
+
+// TestStraysWait: a message whose tag isn't listed waits until the rules were read late enough; its tag being listed
+// meanwhile, it is the baseline's at once where it lies before the lane's boundary.
+func TestStraysWait(t *testing.T) {
+	w := newWorld(t, listed(graylib.ModeAuto, "gray"))
+	w.createTopic(1)
+	w.source.readAt(time.Now())
+	base := newSink()
+	w.consumer("", base)
+	p := w.producer("")
+	stray := w.send(p, "blue", 3)
+	plain := w.send(p, "", 3)
+	gray := w.send(p, "gray", 3)
+	eventually(t, "others are handled", func() bool { return base.all(plain) && base.all(gray) })
+	w.source.readAt(time.Now().Add(strayWait / 2))
+	base.exactly(t, "strays", stray, 0)
+	w.source.readAt(time.Now().Add(2 * strayWait))
+	eventually(t, "the strays are the baseline's", func() bool { return base.all(stray) })
+	base.exactly(t, "strays", stray, 1)
+}

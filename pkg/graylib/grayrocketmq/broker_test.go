@@ -234,8 +234,8 @@ func TestRulesUnknown(t *testing.T) {
 	w.source.origin.Store("nacos")
 	w.source.put(listed(graylib.ModeAll, "gray"))
 	eventually(t, "tagged ones when rules are known", func() bool { return base.all(tagged) })
-	if got := c.Groups(); len(got) != 2 {
-		t.Errorf("member of %v, want two groups", got)
+	if got := c.Groups(); len(got) != 3 {
+		t.Errorf("member of %v, want three groups", got)
 	}
 }
 

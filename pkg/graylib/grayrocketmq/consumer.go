@@ -283,7 +283,7 @@ func (c *Consumer) laneLive(tag graylib.Tag) bool {
 	list := c.joined
 	c.mu.Unlock()
 	for _, j := range list {
-		if m, ok := j.(*laneMember); ok && m.place.lane.Tag == tag {
+		if m, ok := j.(*laneMember); ok && m.place.kind == kindLane && m.place.lane.Tag == tag {
 			return m.live()
 		}
 	}

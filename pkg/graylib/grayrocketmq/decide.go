@@ -19,6 +19,9 @@ const (
 // than a rules document takes to be in force.
 const boundaryMargin = 30 * time.Second
 
+// strayWait is how much later than a message was stored the rules must have been read that still don't list its tag.
+const strayWait = 60 * time.Second
+
 // boundary is the time from which on a lane's messages are its group's.
 func boundary(l graylib.Lane) time.Time { return l.Listed.Add(-boundaryMargin) }
 
@@ -45,6 +48,7 @@ type seen struct {
 	stored time.Time // by the broker
 	retry  bool      // it comes from the group's own retry topic
 	wanted bool      // by the application's own expression
+	read   time.Time // when the rules in force were last known to be the newest; asked for where the tag isn't listed
 	dead   bool      // no instance of the tag's lane consumes now: stand-ins do
 }
 
@@ -88,7 +92,7 @@ func decide(k kind, own graylib.Tag, m seen, rules graylib.Rules, c graylib.Cons
 		}
 		v = decideTagged(m, rules, c)
 	}
-	if v.handle && !m.wanted {
+	if (v.handle || v.wait) && !m.wanted {
 		return verdict{reason: reasonExpression}
 	}
 	return v
@@ -102,6 +106,8 @@ func decideTagged(m seen, rules graylib.Rules, c graylib.Consumption) verdict {
 	}
 	lane, listed := rules.Lane(tag)
 	switch {
+	case !listed && m.read.Before(m.stored.Add(strayWait)):
+		return verdict{reason: reasonUnlisted, wait: true} // its lane may have been listed just now
 	case !listed:
 		return verdict{handle: true, reason: reasonUnlisted}
 	case m.stored.Before(boundary(lane)):

@@ -58,7 +58,10 @@ func TestDecide(t *testing.T) {
 		{"tagged: untagged", kindTagged, seen{stored: later, wanted: true}, rules(lane), all, guard},
 		{"tagged: malformed", kindTagged, seen{tag: "N O", stored: later, wanted: true}, rules(lane), ignore, ok(reasonMalformed)},
 		{"tagged: reserved word", kindTagged, seen{tag: "baseline", stored: later, wanted: true}, rules(lane), ignore, ok(reasonMalformed)},
-		{"tagged: not listed", kindTagged, seen{tag: "blue", stored: later, wanted: true}, rules(lane), ignore, ok(reasonUnlisted)},
+		{"tagged: not listed", kindTagged, seen{tag: "blue", stored: later, wanted: true, read: later.Add(strayWait)}, rules(lane), ignore, ok(reasonUnlisted)},
+		{"tagged: not listed as far as is known", kindTagged, seen{tag: "blue", stored: later, wanted: true, read: later.Add(strayWait - time.Millisecond)}, rules(lane), ignore,
+			verdict{reason: reasonUnlisted, wait: true}},
+		{"tagged: not listed, not wanted", kindTagged, seen{tag: "blue", stored: later}, rules(lane), ignore, no(reasonExpression)},
 		{"tagged: before the boundary", kindTagged, seen{tag: "gray", stored: early, wanted: true}, rules(lane), ignore, ok(reasonEarly)},
 		{"tagged: mode all", kindTagged, seen{tag: "gray", stored: later, wanted: true}, rules(lane), all, ok(reasonCopy)},
 		{"tagged: mode all, the lane is dead", kindTagged, seen{tag: "gray", stored: later, wanted: true, dead: true}, rules(lane), all, no(reasonStandIn)},
@@ -83,7 +86,7 @@ func TestDecide(t *testing.T) {
 func TestDecideOwnsOnce(t *testing.T) {
 	r := listed(graylib.ModeIgnore, "gray", "blue")
 	for _, tag := range []string{"", "gray", "blue", "other-one", "N O"} {
-		m := seen{tag: tag, stored: time.Now(), wanted: true}
+		m := seen{tag: tag, stored: time.Now(), wanted: true, read: time.Now().Add(time.Hour)}
 		n := 0
 		for _, g := range []struct {
 			k   kind

@@ -15,8 +15,9 @@ import (
 	"github.com/graychain/graychain/pkg/graylib/grayrocketmq/remoting"
 )
 
-// laneMember is one member of a lane's group: an instance of the lane's own, or a baseline instance as a stand-in. Which
-// of the group's queues it owns, and what it commits, is decided by [ownership.Machine].
+// laneMember is one member of a lane's group: an instance of the lane's own, or a baseline instance as a stand-in; or of
+// <group>__tagged, whose members are all of the baseline's own. Which of the group's queues it owns, and what it commits, is
+// decided by [ownership.Machine].
 //
 // It doesn't use the client's consumer, which commits with each pull what it believes to be finished, pulls before its
 // locks are sure and drops what is under way. Membership, locks, pulls and commits of one broker travel on one connection
@@ -68,7 +69,7 @@ const (
 func (c *Consumer) joinLane(ctx context.Context, p place, subs []*subscription, routes map[string]remoting.Route) (*laneMember, error) {
 	id := c.rt.Identity()
 	role := ownership.StandIn
-	if id.Tag == p.lane.Tag {
+	if p.kind == kindTagged || id.Tag == p.lane.Tag {
 		role = ownership.Own
 	}
 	host, _, err := net.SplitHostPort(id.Addr)
@@ -257,7 +258,7 @@ func (m *laneMember) heartbeat() []remoting.Subscription {
 }
 
 func (m *laneMember) filter(s *subscription) remoting.Subscription {
-	sel := s.selector(kindLane, m.place.lane.Tag, m.c.filter(s.topic))
+	sel := s.selector(m.place.kind, m.place.lane.Tag, m.c.filter(s.topic))
 	return remoting.Subscription{Topic: s.topic, Expression: sel.Expression, Type: string(sel.Type)}
 }
 
@@ -412,6 +413,9 @@ func (m *laneMember) balance(b *laneBroker) {
 // mode is the mode in force for a topic of the lane. The group's retry topic holds messages of all its topics: where one
 // of them is in mode ignore, stand-ins leave it alone.
 func (m *laneMember) mode(topic string) graylib.Mode {
+	if m.place.kind == kindTagged {
+		return graylib.ModeAuto // there are no stand-ins in it
+	}
 	rules := m.c.rt.Rules()
 	tag := m.place.lane.Tag
 	if lane, ok := rules.Lane(tag); ok && lane.State == graylib.LaneRetired {

@@ -281,10 +281,18 @@ func (q *laneQueue) verdict(ctx context.Context, sub *subscription, msg *primiti
 		if !v.wait {
 			return v, true
 		}
+		// The rules are read again without a change now and then; nobody tells.
+		timer := time.NewTimer(lookAgain)
 		select {
 		case <-ctx.Done():
+			timer.Stop()
 			return v, false
 		case <-q.room:
+		case <-timer.C:
 		}
+		timer.Stop()
 	}
 }
+
+// lookAgain is how often a message that waits is looked at.
+const lookAgain = time.Second

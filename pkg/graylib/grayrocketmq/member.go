@@ -16,7 +16,7 @@ import (
 	"github.com/graychain/graychain/pkg/graylib/grayrocketmq/remoting"
 )
 
-// member is one client of the RocketMQ client's, in one of the baseline's groups. In lanes' groups it is a [laneMember].
+// member is one client of the RocketMQ client's, in <group>. In the other groups it is a [laneMember].
 type member struct {
 	worker
 	client rocketmq.PushConsumer

@@ -24,15 +24,25 @@ func (m *worker) group() string { return m.place.group }
 // decide says what becomes of a message by the rules in force. mq is the queue that it was pulled from.
 func (m *worker) decide(s *subscription, msg *primitive.MessageExt, mq *primitive.MessageQueue) verdict {
 	rules := m.c.rt.Rules()
+	var read time.Time
 	dead := false
 	if tag, err := graylib.ParseTag(msg.GetProperty(graylib.MessageKeys.Tag)); err == nil && m.place.kind == kindTagged {
-		dead = !m.c.laneLive(tag)
+		if _, listed := rules.Lane(tag); listed {
+			dead = !m.c.laneLive(tag)
+		} else if status := m.c.rt.RulesSource().Status(); status.Origin == originStatic {
+			read = time.Now() // there is no newer one
+		} else {
+			read = status.ReadAt
+		}
 	}
 	return decide(m.place.kind, m.place.lane.Tag, seen{
 		tag: msg.GetProperty(graylib.MessageKeys.Tag), stored: time.UnixMilli(msg.StoreTimestamp),
-		retry: strings.HasPrefix(mq.Topic, retryPrefix), wanted: s.wants(msg), dead: dead,
+		retry: strings.HasPrefix(mq.Topic, retryPrefix), wanted: s.wants(msg), read: read, dead: dead,
 	}, rules, rules.Consumption(m.c.rt.Identity().Service, m.c.baseGroup(), s.topic))
 }
+
+// originStatic is where rules come from that never change ([graylib.StaticRules]).
+const originStatic = "static"
 
 // take handles or skips a message, as v says, and reports it.
 func (m *worker) take(ctx context.Context, s *subscription, msg *primitive.MessageExt, mq *primitive.MessageQueue, v verdict) (result consumer.ConsumeResult, err error) {

@@ -46,6 +46,7 @@ func eventually(t *testing.T, what string, cond func() bool) {
 type ruleSource struct {
 	now    atomic.Pointer[graylibtest.Rules]
 	origin atomic.Value
+	read   atomic.Pointer[time.Time]
 
 	mu       sync.Mutex
 	watchers map[int]func(graylib.Rules)
@@ -53,14 +54,18 @@ type ruleSource struct {
 
 func newRuleSource(r *graylibtest.Rules) *ruleSource {
 	s := &ruleSource{watchers: make(map[int]func(graylib.Rules))}
-	s.origin.Store("static")
+	s.origin.Store("nacos")
+	s.readAt(time.Now().Add(time.Hour)) // strays don't wait
 	s.now.Store(r)
 	return s
 }
 
+// readAt says when the document was read last.
+func (s *ruleSource) readAt(t time.Time) { s.read.Store(&t) }
+
 func (s *ruleSource) Rules() graylib.Rules { return s.now.Load() }
 func (s *ruleSource) Status() graylib.RulesStatus {
-	return graylib.RulesStatus{Revision: 1, Origin: s.origin.Load().(string)}
+	return graylib.RulesStatus{Revision: 1, Origin: s.origin.Load().(string), ReadAt: *s.read.Load()}
 }
 
 func (s *ruleSource) Watch(fn func(graylib.Rules)) func() {
