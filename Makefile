@@ -50,6 +50,10 @@ check-full-routing: ## of check-full only rules, faults of Nacos, restarts and l
 test: ## unit tests, with the race detector [PKG=./pkg/... RUN=regexp]
 	@pkgs=$${PKG:-$$($(UNIT))}; $(WITH_SERVERS) scripts/gotest.sh -race -timeout 10m $(runflag) $$pkgs
 
+.PHONY: check-full-messages
+check-full-messages: ## of check-full only handoffs, crashes and modes of messages, with their figures
+	@GRAYCHAIN_E2E_FULL=1 $(WITH_SERVERS) scripts/gotest.sh -count=1 -v -timeout 30m -run '^Test(Handoff|StandIns|Crash|ModesMove|Retries|Strays)' ./pkg/graylib/grayrocketmq
+
 .PHONY: e2e
 e2e: ## end-to-end tests on real servers, needs JDK 17 and Maven [RUN=regexp]
 	@$(WITH_SERVERS) scripts/gotest.sh -count=1 -p 1 -timeout 15m $(runflag) $(or $(PKG),./e2e/...)

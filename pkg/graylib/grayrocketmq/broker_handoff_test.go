@@ -440,3 +440,56 @@ func TestStraysWait(t *testing.T) {
 	eventually(t, "the strays are the baseline's", func() bool { return base.all(stray) })
 	base.exactly(t, "strays", stray, 1)
 }
+
+// TestRollback: a lane goes for good and leaves messages behind, some in retry; the baseline, started later, handles each once.
+func TestRollback(t *testing.T) {
+	n := 500
+	if rounds() > 3 {
+		n = 5000
+	}
+	w := newWorld(t, listed(graylib.ModeAuto, "gray"))
+	w.createTopic(4)
+	gray, base := newSink(), newSink()
+	gray.act = func(context.Context, *primitive.MessageExt) consumer.ConsumeResult { return consumer.ConsumeRetryLater }
+	lane := w.consumer("gray", gray)
+	p := w.producer("")
+	failed := w.send(p, "gray", 50)
+	eventually(t, "the lane fails", func() bool { return gray.all(failed) })
+	stop(t, lane)
+	ids := append(w.send(p, "gray", n), failed...)
+	w.consumer("", base)
+	eventually(t, "the baseline handles what was left", func() bool { return base.all(ids) })
+	base.exactly(t, "baseline", ids, 1)
+}
+
+// TestConnectionLost breaks the connections of the lane's and the stand-in's members under load: they come back, nothing is
+// lost, and at most the spans are repeated.
+func TestConnectionLost(t *testing.T) {
+	const queues = 4
+	w := newWorld(t, listed(graylib.ModeAuto, "gray"))
+	w.createTopic(queues)
+	y := newTally()
+	members := []*Consumer{w.consumer("", y.handler("standin")), w.consumer("gray", y.handler("lane"))}
+	l := w.load(w.producer(""), "gray", 200)
+	for i := range rounds() {
+		c := members[i%len(members)]
+		eventually(t, "the lane handles messages", func() bool { _, ok := y.took("lane"); return ok })
+		c.mu.Lock()
+		list := c.joined
+		c.mu.Unlock()
+		for _, j := range list {
+			if m, ok := j.(*laneMember); ok {
+				m.closeSessions()
+			}
+		}
+		y.arm()
+	}
+	eventually(t, "the lane handles messages again", func() bool { _, ok := y.took("lane"); return ok })
+	ids := l.stop(t)
+	eventually(t, "all are handled", func() bool { return y.has(ids) })
+	lost, repeated := y.judge(ids)
+	if most := rounds() * queues * ownership.DefaultSpan; lost != 0 || repeated > most {
+		t.Errorf("lost %d, repeated %d of %d; want 0 and at most %d", lost, repeated, len(ids), most)
+	}
+	t.Logf("lost %d, repeated %d, over %d lost connections", lost, repeated, rounds())
+}

@@ -16,13 +16,21 @@
 //
 // # Groups
 //
-// A baseline instance is a member of <group> (untagged messages) and <group>__tagged (tagged ones: it handles copies in mode
-// all, and what no lane owns); an instance of a listed lane is a member of <group>_<tag>. The filter of a group never changes;
-// which tagged messages the baseline handles is read from the rules for each message, so that a change of the rules takes
-// effect at once.
+// A baseline instance is a member of <group> (untagged messages), of <group>__tagged (tagged ones: it handles copies in mode
+// all, and what no lane owns), and as a stand-in of each listed lane's <group>_<tag>; an instance of a listed lane is a member
+// of its lane's group alone. The filter of a group never changes, only who owns its queues: in mode auto the lane's instances
+// while there are any, else the stand-ins. The broker's list of a group's members says who is there, its queue locks keep
+// owners apart (package ownership), and what was begun is finished and committed before a queue changes hands: a planned
+// handoff loses and repeats nothing. A crash repeats at most what was in flight, 64 messages per queue. A change of the mode
+// moves ownership at once, and no offset.
+//
+// In <group> the client's own consumer runs. In the others the library pulls and commits by itself, with the application's
+// options for handlers at once, pull batches, deliveries, limiter and interceptors; the options of flow control don't apply
+// there (nothing is cached beyond one pull), nor does WithConsumeTimeout.
 //
 // # Not yet
 //
 // Refused by name, with [ErrNotSupported]: orderly and broadcasting consumption, batches to the handler of more than one
-// message, and SQL92 expressions of the application. Stand-ins and handoffs come with mode auto.
+// message, and SQL92 expressions of the application. All members of a lane's group are to
+// subscribe to the same topics: a queue goes to a member by the list alone, and waits at one that doesn't.
 package grayrocketmq
