@@ -52,7 +52,7 @@ test: ## unit tests, with the race detector [PKG=./pkg/... RUN=regexp]
 
 .PHONY: check-full-messages
 check-full-messages: ## of check-full only handoffs, crashes and modes of messages, with their figures
-	@GRAYCHAIN_E2E_FULL=1 $(WITH_SERVERS) scripts/gotest.sh -count=1 -v -timeout 30m -run '^Test(Handoff|StandIns|Crash|ModesMove|Retries|Strays)' ./pkg/graylib/grayrocketmq
+	@GRAYCHAIN_E2E_FULL=1 $(WITH_SERVERS) scripts/gotest.sh -count=1 -v -timeout 30m -run '^Test(Handoff|StandIns|Crash|ModesMove|Retries|Strays|Rollback|ConnectionLost|BrokerKilled)' ./pkg/graylib/grayrocketmq
 
 .PHONY: e2e
 e2e: ## end-to-end tests on real servers, needs JDK 17 and Maven [RUN=regexp]

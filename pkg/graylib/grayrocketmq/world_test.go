@@ -111,7 +111,8 @@ type world struct {
 	source  *ruleSource
 	api     *remoting.Client
 	ended   atomic.Bool
-	left    int64 // when a consumer last shut down, Unix nanoseconds
+	mayFail atomic.Bool // sends may
+	left    int64       // when a consumer last shut down, Unix nanoseconds
 }
 
 var worlds atomic.Int64
