@@ -77,7 +77,7 @@ func (q *laneQueue) call(sub *subscription, msg *primitive.MessageExt, v verdict
 	msgs := []*primitive.MessageExt{msg}
 	handler := func(ctx context.Context) (consumer.ConsumeResult, error) { return q.m.take(ctx, sub, msg, mq, v) }
 	if !v.handle {
-		result, _ := handler(context.Background())
+		result, _ := handler(context.Background()) //graycheck:ignore a message begins its own context, from its properties
 		return result, 0
 	}
 	if set.limiter != nil {
@@ -85,7 +85,7 @@ func (q *laneQueue) call(sub *subscription, msg *primitive.MessageExt, v verdict
 	}
 	msg.WithProperty(primitive.PropertyConsumeStartTime, strconv.FormatInt(time.Now().UnixMilli(), 10))
 	info := &primitive.ConsumeMessageContext{Properties: make(map[string]string), ConsumerGroup: q.m.place.group, MQ: mq, Msgs: msgs}
-	ctx := primitive.WithConsumerCtx(context.Background(), info)
+	ctx := primitive.WithConsumerCtx(context.Background(), info) //graycheck:ignore a message begins its own context, from its properties
 	ctx = primitive.WithMethod(ctx, primitive.ConsumerPush)
 	concurrent := primitive.NewConsumeConcurrentlyContext()
 	concurrent.MQ = *mq

@@ -88,7 +88,7 @@ func (c *Consumer) joinLane(ctx context.Context, p place, subs []*subscription, 
 		m.slots[s.topic] = make(chan struct{}, c.set.goroutines)
 	}
 	m.slots[retryTopic(p.group)] = make(chan struct{}, c.set.goroutines)
-	m.ctx, m.cancel = context.WithCancel(context.Background())
+	m.ctx, m.cancel = context.WithCancel(context.WithoutCancel(ctx)) // it outlives its start
 	if err := m.route(ctx, routes); err != nil {
 		m.cancel()
 		m.closeSessions()

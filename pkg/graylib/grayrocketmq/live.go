@@ -37,7 +37,7 @@ func (l *liveness) consumer(tag graylib.Tag) bool {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), liveWithin)
 	defer cancel()
-	if live, err := l.ask(ctx, tag); err == nil {
+	if live, err := l.ask(ctx, tag); err == nil { //graycheck:ignore the answer is kept for all messages
 		a.live = live
 	}
 	a.at = time.Now()
