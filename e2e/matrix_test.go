@@ -62,7 +62,7 @@ func TestMatrix(t *testing.T) {
 // The lanes of the matrix: the one whose shape changes, and another listed one with instances of its own.
 const (
 	theLane   graylib.Tag = "teal"
-	otherLane graylib.Tag = "blue"
+	otherLane graylib.Tag = "navy"
 )
 
 var otherLaneServices = []string{"b"}

@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"context"
 	"slices"
 	"testing"
 	"time"
@@ -15,7 +16,14 @@ func TestMessageModesChangeWithoutARestart(t *testing.T) {
 	s := chain(t)
 	demo := withLane(t, s, gray, "a", "c")
 	before := pids(s)
-	for _, mode := range []graylib.Mode{graylib.ModeAll, graylib.ModeIgnore, graylib.ModeAll} {
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		if _, err := s.SetMode(ctx, gray, graylib.ModeAuto); err != nil {
+			t.Errorf("back to the default: %v", err)
+		}
+	})
+	for _, mode := range []graylib.Mode{graylib.ModeAll, graylib.ModeIgnore, graylib.ModeAll, graylib.ModeAuto} {
 		published := time.Now()
 		if _, err := s.SetMode(t.Context(), gray, mode); err != nil {
 			t.Fatal(err)

@@ -70,7 +70,7 @@ func laneFor(t *testing.T, s *suite.Suite, tag graylib.Tag, services ...string) 
 
 var changed = regexp.MustCompile(`"` + changeValue + `[^"]*"`)
 
-// publishChange publishes another value of what picks the first lane that listLanes listed, as fast as Nacos takes it, and
+// publishChange publishes another value of what picks lane red beside its name, as fast as Nacos takes it, and
 // returns the revision and when Nacos had it: how long it took to store it is told apart, on a busy machine seconds.
 func publishChange(t *testing.T, s *suite.Suite, value string) (revision int64, at time.Time) {
 	t.Helper()

@@ -247,7 +247,7 @@ func badRules(t *testing.T, state string) {
 		{"stale revision", "revision: " + revision, "revision: " + stale, "revision"},
 		{"unknown op", `==`, `~=`, "~="},
 		{"malformed tag", "tag: gray", "tag: Gray_1", "Gray_1"},
-		{"auto", "baseline: ignore", "baseline: auto", "auto"},
+		{"unknown mode", "baseline: auto", "baseline: sometimes", "sometimes"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			if !strings.Contains(before, tc.from) {
