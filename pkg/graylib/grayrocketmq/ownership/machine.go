@@ -354,15 +354,11 @@ func (m *Machine) firstLock(now, sentAt time.Time, granted bool, err error) {
 	case !m.wanted:
 		m.state = Unlock // it may have been granted
 		m.renewed = sentAt
+	case err != nil:
+		m.backOff(now)
 	default:
-		if err == nil {
-			m.refusedAt = sentAt
-		}
-		m.retryAt = now.Add(m.retry)
-		m.retry = min(2*m.retry, m.config.RetryMax)
-		if err == nil {
-			m.retryAt = now // read the list first; what it shows decides
-		}
+		m.refusedAt, m.retryAt = sentAt, now // the list is read first; what it shows decides
+		m.backOffNext()
 	}
 }
 
