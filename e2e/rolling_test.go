@@ -1,11 +1,9 @@
 package e2e
 
 import (
-	"bytes"
 	"context"
 	"math/rand/v2"
 	"net/http"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -183,23 +181,4 @@ func racedServices(t *testing.T) (bin string) {
 		t.Fatalf("building with the race detector: %v\n%s", err, out)
 	}
 	return bin
-}
-
-// races fails the test where the race detector spoke up in any log.
-func races(t *testing.T, s *suite.Suite) {
-	t.Helper()
-	logs, err := filepath.Glob(filepath.Join(s.Logs(), "*.log"))
-	if err != nil || len(logs) == 0 {
-		t.Fatalf("logs in %s: %v, %v", s.Logs(), logs, err)
-	}
-	for _, name := range logs {
-		content, err := os.ReadFile(name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if n := bytes.Count(content, []byte("WARNING: DATA RACE")); n > 0 {
-			at := bytes.Index(content, []byte("WARNING: DATA RACE"))
-			t.Errorf("%s reports %d races, the first:\n%s", filepath.Base(name), n, content[at:min(len(content), at+3000)])
-		}
-	}
 }
