@@ -32,6 +32,7 @@ type Runtime struct {
 	notReady map[string]string // component -> why
 
 	announced announcements
+	consumers consumers
 	routes    routes
 	ejection  Ejection
 	zone      string

@@ -26,6 +26,7 @@ type Status struct {
 	TagDisagreements int64                `json:"tagDisagreements,omitempty"` // carriers that named another tag than the one that counted
 	BaggageFull      int64                `json:"baggageFull,omitempty"`      // tags that found no room in a baggage header
 	DroppedEvents    int64                `json:"droppedEvents"`
+	Consumers        []ConsumerState      `json:"consumers,omitempty"` // of messages
 }
 
 // Status returns the state of this process.
@@ -36,6 +37,7 @@ func (rt *Runtime) Status() Status {
 		Rules: rt.rules.Status(), Routes: rt.Routes(), Ejected: rt.Ejected(), Ejections: rt.Ejections(), MalformedTags: rt.malformedTags.Load(), StrippedHeaders: rt.propagation.stripper.total.Load(),
 	}
 	rt.propagation.fill(&s)
+	s.Consumers = rt.Consumers()
 	if d, ok := rt.reporter.(interface{ Dropped() int64 }); ok {
 		s.DroppedEvents = d.Dropped()
 	}

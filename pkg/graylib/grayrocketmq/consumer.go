@@ -28,6 +28,7 @@ type Consumer struct {
 	credentials primitive.Credentials
 	from        time.Time // of ConsumeFromTimestamp
 	counts      counter
+	tallies     tallies
 	live        liveness
 
 	mu        sync.Mutex
@@ -37,6 +38,7 @@ type Consumer struct {
 	joined    []joined
 	brokers   map[string]string
 	keeper    *keeper
+	unlist    func() // takes the consumer off the runtime's list
 
 	api *remoting.Client // made with the consumer; connects when first used
 }
@@ -165,6 +167,7 @@ func (c *Consumer) Start() error {
 	c.state = starting
 	k := newKeeper(c)
 	c.keeper = k
+	c.unlist = c.rt.AddConsumer(c.State)
 	c.mu.Unlock()
 
 	err := k.start()
@@ -175,6 +178,7 @@ func (c *Consumer) Start() error {
 		return fmt.Errorf("%w: the consumer was shut down", ErrState)
 	case err != nil:
 		c.state, c.keeper = created, nil
+		c.unlist()
 		return err
 	}
 	c.state = running
@@ -190,13 +194,16 @@ func (c *Consumer) Shutdown() error {
 		return nil
 	}
 	c.state = stopped
-	k := c.keeper
+	k, unlist := c.keeper, c.unlist
 	c.mu.Unlock()
 
 	if k != nil {
 		k.stop()
 	}
 	n := c.leaveAll()
+	if unlist != nil {
+		unlist()
+	}
 	c.rt.SetReady(c.component(), "shut down")
 	_ = c.api.Close()
 	if n > 0 {

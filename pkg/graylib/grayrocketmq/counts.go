@@ -10,13 +10,7 @@ import (
 
 // Count is how many messages one group's member gave to the handler or skipped, for one reason. Retried deliveries count
 // each time.
-type Count struct {
-	Group   string
-	Tag     string // of the messages; "-" = untagged, "malformed" = no tag that could be one
-	Handled bool
-	Reason  string
-	N       int64
-}
+type Count = graylib.MessageCount
 
 type countKey struct {
 	group, tag, reason string

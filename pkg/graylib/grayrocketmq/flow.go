@@ -20,6 +20,7 @@ type flow struct {
 	closed  bool
 	resume  chan struct{} // while suspended; closed by resuming
 	lives   map[primitive.MessageQueue]*life
+	queues  map[string][]primitive.MessageQueue // by topic: what the client was assigned last
 	running int
 	changed chan struct{} // closed and replaced at each change that a waiter may wait for
 }
@@ -34,7 +35,9 @@ type life struct {
 }
 
 func newFlow() *flow {
-	return &flow{lives: make(map[primitive.MessageQueue]*life), changed: make(chan struct{})}
+	return &flow{
+		lives: make(map[primitive.MessageQueue]*life), queues: make(map[string][]primitive.MessageQueue), changed: make(chan struct{}),
+	}
 }
 
 // hook sees pulled messages before the client queues them for handlers. Where nothing may begin any more the pull ends
@@ -80,6 +83,11 @@ func (f *flow) pulled(mq *primitive.MessageQueue, msgs []*primitive.MessageExt) 
 func (f *flow) assigned(topic string, queues []*primitive.MessageQueue) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	list := make([]primitive.MessageQueue, len(queues))
+	for i, q := range queues {
+		list[i] = *q
+	}
+	f.queues[topic] = list
 	for q := range f.lives {
 		if q.Topic == topic && !slices.ContainsFunc(queues, func(mq *primitive.MessageQueue) bool { return *mq == q }) {
 			delete(f.lives, q)
@@ -88,6 +96,16 @@ func (f *flow) assigned(topic string, queues []*primitive.MessageQueue) {
 	if f.closed {
 		f.notify()
 	}
+}
+
+// held returns the queues that the client has, and how many handlers run.
+func (f *flow) held() (queues []primitive.MessageQueue, running int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, list := range f.queues {
+		queues = append(queues, list...)
+	}
+	return queues, f.running
 }
 
 // begin lets one message through. Once closed, only those below the highest that was begun pass: the client starts them

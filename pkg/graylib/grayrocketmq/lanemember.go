@@ -77,7 +77,7 @@ func (c *Consumer) joinLane(ctx context.Context, p place, subs []*subscription, 
 		host = "127.0.0.1"
 	}
 	m := &laneMember{
-		worker: worker{c: c, place: p}, subs: subs,
+		worker: newWorker(c, p), subs: subs,
 		id:      host + "@" + ownership.InstanceName(id.Service, id.Tag, role, newUUID()),
 		version: time.Now().UnixMilli(),
 		config:  ownership.Config{Drain: c.opts.drain}.WithDefaults(),

@@ -26,6 +26,8 @@ type laneQueue struct {
 	span    *ownership.Span    // of the life that is being pulled for
 	stop    context.CancelFunc // ends that
 	max     int64              // the offset that the queue's next message will have, as last seen
+	waiting string             // why the next message is held back; empty = it isn't
+	forced  int                // of the machine's, those that were counted
 }
 
 // errorPause keeps what fails at once from being asked for in a loop.
@@ -71,6 +73,10 @@ func (q *laneQueue) run() {
 
 // follow starts and ends pulling, as the machine says; the lock is held.
 func (q *laneQueue) follow() {
+	if n := q.machine.Forced(); n > q.forced {
+		q.m.tally.forced.Add(int64(n - q.forced))
+		q.forced = n
+	}
 	var span *ownership.Span
 	if q.machine.State() == ownership.Owned {
 		span = q.machine.Span()
@@ -78,6 +84,7 @@ func (q *laneQueue) follow() {
 	if span == q.span {
 		return
 	}
+	q.count(span)
 	if q.stop != nil {
 		q.stop()
 		q.stop = nil
@@ -90,6 +97,22 @@ func (q *laneQueue) follow() {
 	session := q.b.session
 	from := span.Committed()
 	q.m.wg.Go(func() { q.pull(ctx, session, span, from) })
+}
+
+// count counts that pulling ends, begins, or both; the lock is held.
+func (q *laneQueue) count(span *ownership.Span) {
+	if q.span != nil {
+		switch q.machine.State() {
+		case ownership.Giving, ownership.Commit, ownership.Unlock:
+			q.m.tally.given.Add(1)
+		case ownership.Owned: // begun anew at what the broker has
+		case ownership.Idle, ownership.Locking, ownership.Reading, ownership.Lost:
+			q.m.tally.lost.Add(1)
+		}
+	}
+	if span != nil {
+		q.m.tally.taken.Add(1)
+	}
 }
 
 // do does what the machine wants and feeds the answer in.
@@ -173,6 +196,7 @@ func (q *laneQueue) pull(ctx context.Context, s *remoting.Session, span *ownersh
 			}
 			continue
 		}
+		q.m.tally.pulledBytes.Add(int64(r.Bytes))
 		if r.Next < pos {
 			q.m.mu.Lock()
 			anew := q.machine.Span() == span && q.machine.Restart(r.Next)
@@ -273,6 +297,7 @@ func (q *laneQueue) begin(ctx context.Context, span *ownership.Span, sub *subscr
 
 // verdict says what becomes of a message; it waits while nobody may handle it yet.
 func (q *laneQueue) verdict(ctx context.Context, sub *subscription, msg *primitive.MessageExt) (verdict, bool) {
+	held := false
 	for {
 		if sub == nil {
 			return verdict{handle: true, reason: reasonRetry}, true // of a topic that this instance doesn't know: sent back
@@ -280,6 +305,10 @@ func (q *laneQueue) verdict(ctx context.Context, sub *subscription, msg *primiti
 		v := q.m.decide(sub, msg, msg.Queue)
 		if !v.wait {
 			return v, true
+		}
+		if q.holdBack(v.reason); !held {
+			held = true
+			defer q.holdBack("")
 		}
 		// The rules are read again without a change now and then; nobody tells.
 		timer := time.NewTimer(lookAgain)
@@ -292,6 +321,13 @@ func (q *laneQueue) verdict(ctx context.Context, sub *subscription, msg *primiti
 		}
 		timer.Stop()
 	}
+}
+
+// holdBack notes why the queue's next message waits; empty = it doesn't.
+func (q *laneQueue) holdBack(reason string) {
+	q.m.mu.Lock()
+	defer q.m.mu.Unlock()
+	q.waiting = reason
 }
 
 // lookAgain is how often a message that waits is looked at.

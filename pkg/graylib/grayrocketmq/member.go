@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"runtime"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -13,6 +14,7 @@ import (
 	"github.com/apache/rocketmq-client-go/v2/hooks"
 	"github.com/apache/rocketmq-client-go/v2/primitive"
 
+	"github.com/graychain/graychain/pkg/graylib"
 	"github.com/graychain/graychain/pkg/graylib/grayrocketmq/remoting"
 )
 
@@ -21,6 +23,10 @@ type member struct {
 	worker
 	client rocketmq.PushConsumer
 	flow   *flow
+
+	offsets   offsets
+	ended     context.CancelFunc // of what follows them
+	following sync.WaitGroup
 
 	ready    chan struct{} // closed when the member is joined; no queue is taken before
 	balanced atomic.Int64  // when the client last asked for an allocation, Unix nanoseconds
@@ -36,11 +42,18 @@ type joined interface {
 	unsubscribe(topic string) error
 	lag(sum map[string]int64) // adds, by topic, the messages that aren't consumed yet
 	leave(ctx context.Context, brokers map[string]string) int
+	state() graylib.GroupState
 }
 
 var _, _ joined = (*member)(nil), (*laneMember)(nil)
 
-func (m *member) start()     { close(m.ready) }
+func (m *member) start() {
+	close(m.ready)
+	ctx, cancel := context.WithCancel(context.Background())
+	m.ended = cancel
+	m.following.Go(func() { m.follow(ctx) })
+}
+
 func (m *member) close()     { m.flow.close() }
 func (m *member) suspend()   { m.flow.suspend() }
 func (m *member) unsuspend() { m.flow.unsuspend() }
@@ -57,7 +70,7 @@ func (m *member) lag(sum map[string]int64) {
 
 // join starts a member. Its first offsets are set and its filter is checked.
 func (c *Consumer) join(p place, subs []*subscription) (*member, error) {
-	m := &member{worker: worker{c: c, place: p}, flow: newFlow(), ready: make(chan struct{})}
+	m := &member{worker: newWorker(c, p), flow: newFlow(), ready: make(chan struct{})}
 	opts := append([]consumer.Option(nil), c.client...)
 	opts = append(opts,
 		consumer.WithGroupName(unqualified(c.set.namespace, p.group)),
@@ -67,7 +80,7 @@ func (c *Consumer) join(p place, subs []*subscription) (*member, error) {
 		// Offsets are stored for every queue that exists: one without is newer than the group, and all in it is its.
 		consumer.WithConsumeFromWhere(consumer.ConsumeFromFirstOffset),
 		consumer.WithStrategy(m.allocate),
-		consumer.WithFilterMessageHook([]hooks.FilterMessageHook{m.flow.hook}),
+		consumer.WithFilterMessageHook([]hooks.FilterMessageHook{m.hook}),
 	)
 	client, err := rocketmq.NewPushConsumer(opts...)
 	if err != nil {
@@ -89,6 +102,14 @@ func (c *Consumer) join(p place, subs []*subscription) (*member, error) {
 		c.opts.settle(client)
 	}
 	return m, nil
+}
+
+// hook sees pulled messages, see [flow.hook].
+func (m *member) hook(c *hooks.FilterMessageContext) ([]*primitive.MessageExt, error) {
+	for _, msg := range c.Msg {
+		m.tally.pulledBytes.Add(int64(msg.StoreSize))
+	}
+	return m.flow.hook(c)
 }
 
 // allocate is the application's strategy, or the client's default, looked over the shoulder.
@@ -200,6 +221,10 @@ func (m *member) committed(ctx context.Context, brokers map[string]string, mq pr
 // the number of handlers still running.
 func (m *member) leave(ctx context.Context, brokers map[string]string) int {
 	m.flow.close()
+	if m.ended != nil { // it was started
+		m.ended()
+		m.following.Wait()
+	}
 	running := m.flow.drain(ctx)
 	m.commit(context.WithoutCancel(ctx), brokers)
 	if err := m.client.Shutdown(); err != nil {

@@ -52,6 +52,14 @@ func (s *subscription) wants(msg *primitive.MessageExt) bool {
 	return s.tags == nil || slices.Contains(s.tags, msg.GetTags())
 }
 
+// expression is the application's own, as a broker would take it.
+func (s *subscription) expression() string {
+	if s.tags == nil {
+		return "*"
+	}
+	return strings.Join(s.tags, "||")
+}
+
 // selector is what a member subscribes with: the group's constant filter.
 func (s *subscription) selector(k kind, own graylib.Tag, f graylib.Filter) consumer.MessageSelector {
 	if f == graylib.FilterClient {

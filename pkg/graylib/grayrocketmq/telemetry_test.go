@@ -186,7 +186,7 @@ func TestTelemetryOfConsumption(t *testing.T) {
 		t.Fatal(err)
 	}
 	trace := ""
-	m := &member{worker: worker{c: &Consumer{rt: rt}, place: place{group: "g", kind: kindBase}}, flow: newFlow()}
+	m := &member{worker: newWorker(&Consumer{rt: rt}, place{group: "g", kind: kindBase}), flow: newFlow()}
 	s, err := newSubscription("T", consumer.MessageSelector{}, func(ctx context.Context, msgs ...*primitive.MessageExt) (consumer.ConsumeResult, error) {
 		trace = graylib.TraceParentFrom(ctx)
 		switch string(msgs[0].Body) {

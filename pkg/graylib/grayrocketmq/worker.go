@@ -17,6 +17,11 @@ import (
 type worker struct {
 	c     *Consumer
 	place place
+	tally *groupTally
+}
+
+func newWorker(c *Consumer, p place) worker {
+	return worker{c: c, place: p, tally: c.tallies.of(p.group)}
 }
 
 func (m *worker) group() string { return m.place.group }
@@ -60,6 +65,7 @@ func (m *worker) take(ctx context.Context, s *subscription, msg *primitive.Messa
 		}
 		return consumer.ConsumeSuccess, nil
 	}
+	m.tally.handledBytes.Add(int64(msg.StoreSize))
 	reason := hopReason(m.c.rt.Identity().Tag, tag, m.c.laneLive)
 	ctx, arrival := m.c.rt.Arrive(ctx, graylib.ProtocolMQ, arrivalKeys, arrivalCarrier{propertyCarrier{&msg.Message}, reason})
 	event.MessageTag = graylib.TagFrom(ctx)

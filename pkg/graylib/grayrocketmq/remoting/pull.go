@@ -30,6 +30,7 @@ type Pulled struct {
 	Messages []*primitive.MessageExt // in order
 	Next     int64                   // where to go on: all before it that the filter lets through is in Messages
 	Max      int64                   // the offset that the queue's next message will have
+	Bytes    int                     // of the answer's body: what the broker sent
 	Moved    bool                    // the offset asked for doesn't exist (any more); Next is the nearest that does
 }
 
@@ -71,7 +72,7 @@ func pulled(addr string, p Pull, answer Command) (Pulled, error) {
 	if err != nil {
 		return Pulled{}, fmt.Errorf("%w: pull from %s: nextBeginOffset %q", ErrMalformedFrame, p.Queue, answer.Ext["nextBeginOffset"])
 	}
-	r := Pulled{Next: next, Moved: answer.Code == codePullMoved}
+	r := Pulled{Next: next, Moved: answer.Code == codePullMoved, Bytes: len(answer.Body)}
 	r.Max, _ = strconv.ParseInt(answer.Ext["maxOffset"], 10, 64) // for display
 	if answer.Code != codeSuccess {
 		return r, nil

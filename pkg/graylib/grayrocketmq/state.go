@@ -1,0 +1,210 @@
+package grayrocketmq
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/apache/rocketmq-client-go/v2/primitive"
+
+	"github.com/graychain/graychain/pkg/graylib"
+	"github.com/graychain/graychain/pkg/graylib/grayrocketmq/ownership"
+	"github.com/graychain/graychain/pkg/graylib/grayrocketmq/remoting"
+)
+
+// State returns what the consumer knows of itself: its groups, which queues it holds there, how far they are, and what
+// happened so far. It asks no broker. From Start to Shutdown it is part of GET /graychain/status too.
+func (c *Consumer) State() graylib.ConsumerState {
+	c.mu.Lock()
+	s := graylib.ConsumerState{Group: c.baseGroup(), Suspended: c.suspended, Subscriptions: make(map[string]string, len(c.subs))}
+	for _, sub := range c.subs {
+		s.Subscriptions[sub.topic] = sub.expression()
+	}
+	members := slices.Clone(c.joined)
+	c.mu.Unlock()
+	for _, m := range members {
+		g := m.state()
+		slices.SortFunc(g.Queues, func(a, b graylib.QueueState) int {
+			return cmp.Or(cmp.Compare(a.Topic, b.Topic), cmp.Compare(a.Queue, b.Queue))
+		})
+		for _, q := range g.Queues {
+			if strings.HasPrefix(q.Topic, retryPrefix) {
+				g.RetryLag += q.Lag
+			} else {
+				g.Lag += q.Lag
+			}
+		}
+		s.Groups = append(s.Groups, g)
+	}
+	s.Counts, s.Tallies = c.counts.list(), c.tallies.list()
+	return s
+}
+
+// groupState is what a member in any group says of it.
+func (m *worker) groupState() graylib.GroupState {
+	g := graylib.GroupState{Group: m.place.group, Role: graylib.RoleOwn, Queues: []graylib.QueueState{}}
+	switch m.place.kind {
+	case kindBase:
+		g.Kind = graylib.GroupBase
+	case kindTagged:
+		g.Kind = graylib.GroupTagged
+	case kindLane:
+		g.Kind, g.Lane = graylib.GroupLane, m.place.lane.Tag
+		if m.c.rt.Identity().Tag != g.Lane {
+			g.Role = graylib.RoleStandIn
+		}
+	}
+	return g
+}
+
+func (m *laneMember) state() graylib.GroupState {
+	g := m.groupState()
+	g.Member = m.id
+	if m.place.kind == kindLane {
+		g.Modes = make(map[string]graylib.Mode, len(m.subs))
+		for _, s := range m.subs {
+			g.Modes[s.topic] = m.mode(s.topic)
+		}
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	g.Running = m.running
+	for _, q := range m.queues {
+		if state := q.machine.State(); state != ownership.Idle {
+			g.Queues = append(g.Queues, q.state(state))
+		}
+	}
+	return g
+}
+
+// state is what is known of a queue; the member's lock is held.
+func (q *laneQueue) state(state ownership.State) graylib.QueueState {
+	s := graylib.QueueState{
+		Topic: q.q.Topic, Queue: queueName(&primitive.MessageQueue{BrokerName: q.q.Broker, QueueId: q.q.ID}), State: state.String(), Committed: -1, Max: -1, Waiting: q.waiting,
+	}
+	span := q.machine.Span()
+	if span == nil {
+		return s
+	}
+	s.Committed, s.Span = span.Committed(), span.Len()
+	if q.max > 0 { // some pull was answered
+		s.Max = q.max
+		s.Lag = max(s.Max-s.Committed, 0)
+	}
+	return s
+}
+
+func (m *member) state() graylib.GroupState {
+	g := m.groupState()
+	queues, running := m.flow.held()
+	g.Running = running
+	for _, mq := range queues {
+		s := graylib.QueueState{Topic: mq.Topic, Queue: queueName(&mq), State: ownership.Owned.String(), Committed: -1, Max: -1}
+		if at, ok := m.offsets.of(mq); ok {
+			s.Committed, s.Max, s.Lag = at.committed, at.max, max(at.max-at.committed, 0)
+		}
+		g.Queues = append(g.Queues, s)
+	}
+	return g
+}
+
+// offsetsEvery is how old a base member's offsets may be: the client commits every 5 s.
+const offsetsEvery = 5 * time.Second
+
+// offsets are those of the queues that the client holds in <group>, asked of the brokers: what the client itself knows can't be
+// read without a race with it. It is safe for concurrent use.
+type offsets struct {
+	mu sync.Mutex
+	at map[primitive.MessageQueue]queueOffsets
+}
+
+type queueOffsets struct{ committed, max int64 }
+
+func (o *offsets) of(mq primitive.MessageQueue) (queueOffsets, bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	at, ok := o.at[mq]
+	return at, ok
+}
+
+// follow asks for the offsets again and again until ctx ends.
+func (m *member) follow(ctx context.Context) {
+	for {
+		at := make(map[primitive.MessageQueue]queueOffsets)
+		queues, _ := m.flow.held()
+		m.c.mu.Lock()
+		brokers := m.c.brokers
+		m.c.mu.Unlock()
+		for _, mq := range queues {
+			addr, ok := brokers[mq.BrokerName]
+			if !ok {
+				continue
+			}
+			q := remoting.Queue{Topic: mq.Topic, Broker: mq.BrokerName, ID: mq.QueueId}
+			committed, found, err := m.c.api.ConsumerOffset(ctx, addr, m.place.group, q)
+			if err != nil || !found {
+				continue
+			}
+			if end, err := m.c.api.MaxOffset(ctx, addr, q); err == nil {
+				at[mq] = queueOffsets{committed, end}
+			}
+		}
+		if ctx.Err() != nil {
+			return
+		}
+		m.offsets.mu.Lock()
+		m.offsets.at = at
+		m.offsets.mu.Unlock()
+		wait := offsetsEvery
+		if len(at) == 0 {
+			wait = offsetsEvery / 10 // no queue is assigned yet
+		}
+		if !sleep(ctx, wait) {
+			return
+		}
+	}
+}
+
+// groupTally counts what happened in one group. Its fields may be added to by many goroutines.
+type groupTally struct {
+	taken, given, forced, lost, pulledBytes, handledBytes atomic.Int64
+}
+
+// tallies are those of one consumer, by group. It is safe for concurrent use.
+type tallies struct {
+	mu sync.Mutex
+	by map[string]*groupTally
+}
+
+// of returns the tally of a group, the same each time.
+func (t *tallies) of(group string) *groupTally {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.by == nil {
+		t.by = make(map[string]*groupTally)
+	}
+	g := t.by[group]
+	if g == nil {
+		g = &groupTally{}
+		t.by[group] = g
+	}
+	return g
+}
+
+func (t *tallies) list() []graylib.GroupTally {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	list := make([]graylib.GroupTally, 0, len(t.by))
+	for group, g := range t.by {
+		list = append(list, graylib.GroupTally{
+			Group: group, Taken: g.taken.Load(), Given: g.given.Load(), Forced: g.forced.Load(), Lost: g.lost.Load(),
+			PulledBytes: g.pulledBytes.Load(), HandledBytes: g.handledBytes.Load(),
+		})
+	}
+	slices.SortFunc(list, func(a, b graylib.GroupTally) int { return cmp.Compare(a.Group, b.Group) })
+	return list
+}
