@@ -62,11 +62,13 @@ func chain(t *testing.T) *suite.Suite {
 			return
 		}
 		shared.spans = otlptest.Start() // ends with the process
+		env := trustEnv()
+		env["OTEL_EXPORTER_OTLP_ENDPOINT"], env["OTEL_BSP_SCHEDULE_DELAY"] = shared.spans.URL, "200"
 		s, err := suite.Start(t.Context(), suite.Options{
 			State: shared.dir, NacosAddr: nacos, NamesrvAddr: namesrv,
 			Ports: suite.Ports{Gateway: 21000, A: 21001, B: 21002, C: 21003, BRPC: 21082, CRPC: 21083},
 			Topic: fmt.Sprintf("TEST_MQ_%d", os.Getpid()),
-			Env:   map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": shared.spans.URL, "OTEL_BSP_SCHEDULE_DELAY": "200"},
+			Env:   env,
 		})
 		if err == nil {
 			err = s.Add(t.Context(), suite.Baseline)
