@@ -19,7 +19,9 @@ const (
 // than a rules document takes to be in force.
 const boundaryMargin = 30 * time.Second
 
-// strayWait is how much later than a message was stored the rules must have been read that still don't list its tag.
+// strayWait is how much later than a message was stored the rules must have been read that still don't list its tag, or
+// still forget its lane. A lane that is being forgotten can be listed again until 30 s after its `until`
+// (rules.ForgetDelay), so that by then nobody else can get the message any more.
 const strayWait = 60 * time.Second
 
 // boundary is the time from which on a lane's messages are its group's.
@@ -48,7 +50,7 @@ type seen struct {
 	stored time.Time // by the broker
 	retry  bool      // it comes from the group's own retry topic
 	wanted bool      // by the application's own expression
-	read   time.Time // when the rules in force were last known to be the newest; asked for where the tag isn't listed
+	read   time.Time // when the rules in force were last known to be the newest; asked for where no lane owns the message
 	dead   bool      // no instance of the tag's lane consumes now: stand-ins do
 }
 
@@ -112,6 +114,8 @@ func decideTagged(m seen, rules graylib.Rules, c graylib.Consumption) verdict {
 		return verdict{handle: true, reason: reasonUnlisted}
 	case m.stored.Before(boundary(lane)):
 		return verdict{handle: true, reason: reasonEarly}
+	case !lane.Until.IsZero() && !m.stored.Before(lane.Until) && m.read.Before(m.stored.Add(strayWait)):
+		return verdict{reason: reasonForgotten, wait: true} // the lane may be listed again, and then it is the lane's
 	case !lane.Until.IsZero() && !m.stored.Before(lane.Until):
 		return verdict{handle: true, reason: reasonForgotten}
 	}

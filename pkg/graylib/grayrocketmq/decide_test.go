@@ -69,7 +69,9 @@ func TestDecide(t *testing.T) {
 		{"tagged: mode auto", kindTagged, seen{tag: "gray", stored: later, wanted: true}, rules(lane), auto, no("mode auto")},
 		{"tagged: retired, mode all", kindTagged, seen{tag: "gray", stored: later, wanted: true}, rules(retired), all, no("mode auto")},
 		{"tagged: before until", kindTagged, seen{tag: "gray", stored: later, wanted: true}, rules(leaving), ignore, no("mode ignore")},
-		{"tagged: from until on", kindTagged, seen{tag: "gray", stored: leaving.Until, wanted: true}, rules(leaving), ignore, ok(reasonForgotten)},
+		{"tagged: from until on", kindTagged, seen{tag: "gray", stored: leaving.Until, wanted: true, read: leaving.Until.Add(strayWait)}, rules(leaving), ignore, ok(reasonForgotten)},
+		{"tagged: from until on, it may be listed again", kindTagged, seen{tag: "gray", stored: leaving.Until, wanted: true, read: leaving.Until.Add(strayWait - time.Millisecond)},
+			rules(leaving), ignore, verdict{reason: reasonForgotten, wait: true}},
 		{"tagged: copy, not wanted", kindTagged, seen{tag: "gray", stored: later}, rules(lane), all, no(reasonExpression)},
 		{"tagged: retry, the mode is ignore now", kindTagged, seen{tag: "gray", stored: later, retry: true}, rules(lane), ignore, ok(reasonRetry)},
 	} {

@@ -32,7 +32,7 @@ func (m *worker) decide(s *subscription, msg *primitive.MessageExt, mq *primitiv
 	var read time.Time
 	dead := false
 	if tag, err := graylib.ParseTag(msg.GetProperty(graylib.MessageKeys.Tag)); err == nil && m.place.kind == kindTagged {
-		if _, listed := rules.Lane(tag); listed {
+		if lane, listed := rules.Lane(tag); listed && lane.Until.IsZero() {
 			dead = !m.c.laneLive(tag)
 		} else if status := m.c.rt.RulesSource().Status(); status.Origin == originStatic {
 			read = time.Now() // there is no newer one

@@ -313,3 +313,50 @@ func (t *textEditor) appendItem(section string, block []string) error {
 func indent(f *ast.MappingValueNode) string {
 	return strings.Repeat(" ", f.Key.GetToken().Position.Column-1)
 }
+
+// removeItem takes an element out of a list of the root mapping. Comments above it stay.
+func (t *textEditor) removeItem(section string, i int) error {
+	m, err := t.item(section, i)
+	if err != nil {
+		return err
+	}
+	f := find(t.root, section)
+	list := f.Value.(*ast.SequenceNode) // or item would have failed
+	end, ok := t.end(m)
+	if !ok || len(m.Values) == 0 {
+		return fmt.Errorf("%w: line %d: take the element out of %s by hand", ErrLayout, line(f.Key), section)
+	}
+	start := t.offset(m.Values[0].Key.GetToken())
+	if m.IsFlowStyle {
+		start = t.offset(m.Start)
+	}
+	switch {
+	case list.IsFlowStyle && i > 0:
+		before, ok := t.end(list.Values[i-1])
+		if !ok {
+			return fmt.Errorf("%w: line %d: take the element out of %s by hand", ErrLayout, line(f.Key), section)
+		}
+		t.replace(before, end, "")
+	case list.IsFlowStyle && len(list.Values) > 1:
+		next, ok := list.Values[1].(*ast.MappingNode)
+		if !ok {
+			return fmt.Errorf("%w: line %d: take the element out of %s by hand", ErrLayout, line(f.Key), section)
+		}
+		t.replace(start, t.offset(next.Start), "")
+	case list.IsFlowStyle:
+		t.replace(start, end, "")
+	default: // whole lines, from the dash on
+		dash := bytes.LastIndexByte(t.content[:start], '-')
+		if dash < 0 {
+			return fmt.Errorf("%w: line %d: take the element out of %s by hand", ErrLayout, line(f.Key), section)
+		}
+		from := bytes.LastIndexByte(t.content[:dash], '\n') + 1
+		if n := bytes.IndexByte(t.content[end:], '\n'); n >= 0 {
+			end += n + 1
+		} else {
+			end = len(t.content)
+		}
+		t.replace(from, end, "")
+	}
+	return nil
+}

@@ -2,10 +2,13 @@ package remoting
 
 // Request codes (org.apache.rocketmq.remoting.protocol.RequestCode).
 const (
+	reqSend                 = 10
 	reqPull                 = 11
 	reqQueryConsumerOffset  = 14
 	reqUpdateConsumerOffset = 15
 	reqCreateTopic          = 17
+	reqBrokerConfig         = 26
+	reqRuntimeInfo          = 28
 	reqSearchOffset         = 29
 	reqMaxOffset            = 30
 	reqMinOffset            = 31
@@ -22,6 +25,8 @@ const (
 	reqClusterInfo          = 106
 	reqCreateGroup          = 200
 	reqAllGroups            = 201
+	reqConnections          = 203
+	reqTopicsOfGroup        = 343 // 4.9 and later
 	reqGroup                = 352 // 5.x
 )
 
@@ -37,4 +42,5 @@ const (
 	codeQueryNotFound   = 22
 	codeSubscriptionBad = 23
 	codeGroupNotExist   = 26
+	codeNotOnline       = 206
 )

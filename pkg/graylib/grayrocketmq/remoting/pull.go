@@ -36,6 +36,33 @@ type Pulled struct {
 
 // Pull pulls. An error that wraps the context's means that the caller gave up.
 func (s *Session) Pull(ctx context.Context, p Pull) (Pulled, error) {
+	ctx, cancel := context.WithTimeout(ctx, p.Hold+pullMargin)
+	defer cancel()
+	req := p.request()
+	req.Ext = s.sign(req)
+	answer, err := s.pinned.do(ctx, req)
+	if err != nil {
+		return Pulled{}, fmt.Errorf("%w: pull of group %q from %s: %w", ErrUnreachable, p.Group, p.Queue, err)
+	}
+	return pulled(s.addr, p, answer)
+}
+
+// Peek pulls without being a member of the group: it joins nothing and commits nothing, so that nobody's messages move. The
+// broker answers at once, whatever Hold says. The group must exist.
+func (c *Client) Peek(ctx context.Context, broker string, p Pull) (Pulled, error) {
+	p.Hold = 0
+	answer, err := c.Invoke(ctx, broker, p.request())
+	if err != nil {
+		return Pulled{}, fmt.Errorf("look at %s: %w", p.Queue, err)
+	}
+	r, err := pulled(broker, p, answer)
+	if err != nil {
+		return Pulled{}, fmt.Errorf("look at %s: %w", p.Queue, err)
+	}
+	return r, nil
+}
+
+func (p Pull) request() Command {
 	ext := queueFields(p.Queue)
 	ext["consumerGroup"] = p.Group
 	ext["queueOffset"] = strconv.FormatInt(p.Offset, 10)
@@ -50,16 +77,7 @@ func (s *Session) Pull(ctx context.Context, p Pull) (Pulled, error) {
 	ext["subscription"] = p.Filter.Expression
 	ext["subVersion"] = "0"
 	ext["expressionType"] = p.Filter.Type
-
-	ctx, cancel := context.WithTimeout(ctx, p.Hold+pullMargin)
-	defer cancel()
-	req := Command{Code: reqPull, Ext: ext}
-	req.Ext = s.sign(req)
-	answer, err := s.pinned.do(ctx, req)
-	if err != nil {
-		return Pulled{}, fmt.Errorf("%w: pull of group %q from %s: %w", ErrUnreachable, p.Group, p.Queue, err)
-	}
-	return pulled(s.addr, p, answer)
+	return Command{Code: reqPull, Ext: ext}
 }
 
 func pulled(addr string, p Pull, answer Command) (Pulled, error) {
