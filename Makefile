@@ -5,7 +5,7 @@ SHELL := bash
 
 # The steps of `check`, in order: the quick ones first. Each is a target of its own.
 STEPS      := fmt-check vet grayvet gen-check lint test e2e
-STEPS_FULL := $(filter-out e2e,$(STEPS)) check-full-chain
+STEPS_FULL := $(filter-out e2e,$(STEPS)) check-full-chain check-full-sql92
 
 # The unit tests are everything but the end-to-end suite; generated code has no tests.
 UNIT := go list ./... | grep -Ev '/(e2e|kitex_gen)(/|$$)'
@@ -53,6 +53,10 @@ test: ## unit tests, with the race detector [PKG=./pkg/... RUN=regexp]
 .PHONY: check-full-messages
 check-full-messages: ## of check-full only handoffs, crashes and modes of messages, with their figures
 	@GRAYCHAIN_E2E_FULL=1 $(WITH_SERVERS) scripts/gotest.sh -count=1 -v -timeout 30m -run '^Test(Handoff|StandIns|Crash|ModesMove|Retries|Strays|Rollback|ConnectionLost|BrokerKilled)' ./pkg/graylib/grayrocketmq
+
+.PHONY: check-full-sql92
+check-full-sql92: ## of check-full only SQL92 expressions, generated and compared with the broker's answers
+	@GRAYCHAIN_E2E_FULL=1 $(WITH_SERVERS) scripts/gotest.sh -count=1 -v -timeout 15m -run OnTheBroker ./pkg/graylib/grayrocketmq/sql92
 
 .PHONY: e2e
 e2e: ## end-to-end tests on real servers, needs JDK 17 and Maven [RUN=regexp]

@@ -12,8 +12,8 @@ import (
 const (
 	// MaxLength is the longest expression, in bytes.
 	MaxLength = 32 << 10
-	// MaxDepth is how deep parentheses and the operators NOT, + and - may nest, all counted. A broker of 5.3.3 on a 64-bit
-	// JVM with its default stack takes more.
+	// MaxDepth is how deep parentheses and the operators NOT, + and - may nest, all counted. A 5.3.3 broker whose JVM has
+	// its default stack took 400 parentheses and refused 800.
 	MaxDepth = 200
 )
 
@@ -136,11 +136,12 @@ func (n *node) eval(lookup Lookup) (value, error) {
 	case opEqual, opGreater, opGreaterEq, opLess, opLessEq:
 		return n.evalComparison(lookup)
 	}
-	v, err := value{}, error(nil)
-	if n.op < opContains || n.text != "" { // looking for "" finds nothing, whatever stands on the left
-		if v, err = n.left.eval(lookup); err != nil {
-			return value{}, err
-		}
+	if n.op >= opContains && n.text == "" {
+		return truth(false), nil // looking for "" finds nothing, whatever stands on the left
+	}
+	v, err := n.left.eval(lookup)
+	if err != nil {
+		return value{}, err
 	}
 	switch n.op {
 	case opNot:
