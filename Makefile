@@ -52,7 +52,7 @@ test: ## unit tests, with the race detector [PKG=./pkg/... RUN=regexp]
 
 .PHONY: check-full-messages
 check-full-messages: ## of check-full only handoffs, crashes and modes of messages, with their figures
-	@GRAYCHAIN_E2E_FULL=1 $(WITH_SERVERS) scripts/gotest.sh -count=1 -v -timeout 30m -run '^Test(Handoff|StandIns|Crash|ModesMove|Retries|Strays|Rollback|ConnectionLost|BrokerKilled)' ./pkg/graylib/grayrocketmq
+	@GRAYCHAIN_E2E_FULL=1 $(WITH_SERVERS) scripts/gotest.sh -count=1 -v -timeout 30m -run '^Test(Handoff|StandIns|Crash|ModesMove|Retries|Strays|Rollback|ConnectionLost|BrokerKilled|Batches|Ordered)' ./pkg/graylib/grayrocketmq
 
 .PHONY: check-full-sql92
 check-full-sql92: ## of check-full only SQL92 expressions, generated and compared with the broker's answers

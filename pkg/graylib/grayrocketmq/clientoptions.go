@@ -1,6 +1,7 @@
 package grayrocketmq
 
 import (
+	"cmp"
 	"fmt"
 	"reflect"
 	"strings"
@@ -30,8 +31,10 @@ type consumerSettings struct {
 	interceptors []primitive.Interceptor
 	goroutines   int // handlers at once, per topic
 	pullBatch    int
-	deliveries   int // at most; -1 = the broker's
+	deliveries   int // at most; -1 = the client's default
 	limiter      consumer.Limiter
+	suspend      time.Duration // of an ordered queue whose handler failed; 0 = the default
+	autoCommit   bool
 }
 
 // The client's own defaults (consumer/option.go, consumer/push_consumer.go, validate).
@@ -50,7 +53,8 @@ func readConsumer(opts []consumer.Option) (consumerSettings, error) {
 		set(o, "Strategy", consumer.AllocateStrategy(consumer.AllocateByAveragely))
 		set(o, "ConsumeGoroutineNums", defaultGoroutines)
 		set(o, "PullBatchSize", int32(defaultPullBatch))
-		set(o, "MaxReconsumeTimes", int32(defaultDeliveries))
+		set(o, "MaxReconsumeTimes", int32(-1))
+		set(o, "AutoCommit", true)
 	}, func(o reflect.Value) {
 		for _, opt := range opts {
 			reflect.ValueOf(opt).Call([]reflect.Value{o})
@@ -64,7 +68,7 @@ func readConsumer(opts []consumer.Option) (consumerSettings, error) {
 		resolver:    get[primitive.NsResolver](v, "Resolver"),
 		credentials: get[primitive.Credentials](v, "Credentials"),
 		model:       get[consumer.MessageModel](v, "ConsumerModel"), orderly: get[bool](v, "ConsumeOrderly"),
-		batch: get[int](v, "ConsumeMessageBatchMaxSize"), from: get[consumer.ConsumeFromWhere](v, "FromWhere"),
+		batch: cmp.Or(get[int](v, "ConsumeMessageBatchMaxSize"), 1), from: get[consumer.ConsumeFromWhere](v, "FromWhere"),
 		timestamp: get[string](v, "ConsumeTimestamp"), timeout: get[time.Duration](v, "ConsumeTimeout"),
 		strategy: get[consumer.AllocateStrategy](v, "Strategy"),
 		hooks:    v.FieldByName("filterMessageHooks").Len() > 0,
@@ -72,6 +76,7 @@ func readConsumer(opts []consumer.Option) (consumerSettings, error) {
 		interceptors: get[[]primitive.Interceptor](v, "Interceptors"),
 		goroutines:   max(get[int](v, "ConsumeGoroutineNums"), 1), pullBatch: int(max(get[int32](v, "PullBatchSize"), 1)),
 		deliveries: int(get[int32](v, "MaxReconsumeTimes")), limiter: get[consumer.Limiter](v, "Limiter"),
+		suspend: get[time.Duration](v, "SuspendCurrentQueueTimeMillis"), autoCommit: get[bool](v, "AutoCommit"),
 	}, nil
 }
 

@@ -76,6 +76,9 @@ func consumerOptionsOf(opts []ConsumerOption) (consumerOptions, error) {
 // defaultConsumeTimeout is the client's.
 const defaultConsumeTimeout = 15 * time.Minute
 
+// maxBatch is the client's limit of messages that a handler gets at once (push_consumer.go, validate).
+const maxBatch = 1024
+
 // check refuses settings that can't be kept apart by lanes, each by its name.
 func (s consumerSettings) check(drain time.Duration) error {
 	refuse := func(what string) error { return fmt.Errorf("%w: %s", ErrNotSupported, what) }
@@ -84,10 +87,10 @@ func (s consumerSettings) check(drain time.Duration) error {
 		return fmt.Errorf("%w: group %q: set consumer.WithGroupName", ErrInvalidOption, s.group)
 	case s.model != consumer.Clustering:
 		return refuse("consumer.WithConsumerModel(consumer.BroadCasting)")
-	case s.orderly:
-		return refuse("consumer.WithConsumerOrder(true)")
-	case s.batch > 1:
-		return refuse(fmt.Sprintf("consumer.WithConsumeMessageBatchMaxSize(%d): only 1", s.batch))
+	case s.batch < 1 || s.batch > maxBatch:
+		return fmt.Errorf("%w: consumer.WithConsumeMessageBatchMaxSize(%d): want 1 to %d", ErrInvalidOption, s.batch, maxBatch)
+	case s.orderly && !s.autoCommit:
+		return refuse("consumer.WithAutoCommit(false) in an ordered consumer")
 	case s.hooks:
 		return refuse("consumer.WithFilterMessageHook")
 	}

@@ -24,13 +24,30 @@
 // handoff loses and repeats nothing. A crash repeats at most what was in flight, 64 messages per queue. A change of the mode
 // moves ownership at once, and no offset.
 //
-// In <group> the client's own consumer runs. In the others the library pulls and commits by itself, with the application's
-// options for handlers at once, pull batches, deliveries, limiter and interceptors; the options of flow control don't apply
-// there (nothing is cached beyond one pull), nor does WithConsumeTimeout.
+// In <group> the client's own consumer runs, unless consumption is ordered. In the others the library pulls and commits by
+// itself, with the application's options for handlers at once, batches, deliveries, limiter and interceptors; the options of
+// flow control don't apply there (nothing is cached beyond one pull), nor does WithConsumeTimeout.
+//
+// # Batches
+//
+// With consumer.WithConsumeMessageBatchMaxSize a handler gets several messages at once, all of one topic and one tag: what the
+// client would give it at once is split by tag. Its context is made of the first message. A result that isn't success is the
+// whole batch's, as with the client; the library sends its messages back, looks at the broker's answers, and goes on trying.
+//
+// # Ordered consumption
+//
+// With consumer.WithConsumerOrder(true) each queue has one handler at a time, in order, <group>'s too: the library runs
+// all groups by itself then, under the same queue locks as the client's ordered consumer, and gives the locks back when it
+// leaves. A message that fails, whatever the result that says so, is tried again in place, and holds up what lies
+// behind it, until it has been tried once and consumer.WithMaxReconsumeTimes times more (without a limit where that isn't
+// set); then it goes to the dead letters. Between two tries lies what the handler's ConsumeOrderlyContext says, or
+// consumer.WithSuspendCurrentQueueTimeMillis, or 1 s; 10 ms to 30 s. Order holds within one tag, through handoffs too; a
+// forced handoff (a handler that runs longer than the drain limit) and a crash may break it, for the messages in flight.
+// What is being tried again when its queue is given up is the next owner's, and its deliveries are counted anew.
 //
 // # Not yet
 //
-// Refused by name, with [ErrNotSupported]: orderly and broadcasting consumption, batches to the handler of more than one
-// message, and SQL92 expressions of the application. All members of a lane's group are to
+// Refused by name, with [ErrNotSupported]: broadcasting consumption, ordered consumption with consumer.WithAutoCommit(false),
+// and SQL92 expressions of the application. All members of a lane's group are to
 // subscribe to the same topics: a queue goes to a member by the list alone, and waits at one that doesn't.
 package grayrocketmq

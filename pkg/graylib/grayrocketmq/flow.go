@@ -31,7 +31,6 @@ type life struct {
 	pending  map[int64]bool // pulled and not finished; true = begun
 	begun    int64          // the highest offset that was begun, or -1
 	finished int64          // the highest offset that was finished, or -1
-	failed   []int64        // finished, but to be sent back by the client, which may not succeed
 }
 
 func newFlow() *flow {
@@ -109,8 +108,8 @@ func (f *flow) held() (queues []primitive.MessageQueue, running int) {
 }
 
 // begin lets one message through. Once closed, only those below the highest that was begun pass: the client starts them
-// out of order, and the committed offset can't step over one that was left out. end must be called when it has been handled.
-func (f *flow) begin(mq *primitive.MessageQueue, offset int64) (end func(done bool), ok bool) {
+// out of order, and the committed offset can't step over one that was left out. The ticket's end must be called.
+func (f *flow) begin(mq *primitive.MessageQueue, offset int64) (_ ticket, ok bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	l := f.lives[*mq]
@@ -118,34 +117,51 @@ func (f *flow) begin(mq *primitive.MessageQueue, offset int64) (end func(done bo
 		l = nil // an earlier life of the queue, or a message given by hand from the broker's console
 	}
 	if f.closed && (l == nil || offset >= l.begun) {
-		return nil, false
+		return ticket{}, false
 	}
 	if l != nil {
 		l.pending[offset] = true
 		l.begun = max(l.begun, offset)
 	}
 	f.running++
-	return func(done bool) { f.end(l, offset, done) }, true
+	return ticket{f, l, offset}, true
 }
 
-// maxFailed bounds what is remembered of failed messages; the oldest are long sent back.
-const maxFailed = 4096
+// ticket is a message that has begun.
+type ticket struct {
+	f      *flow
+	l      *life // nil: it counts for no queue's offset
+	offset int64
+}
 
-func (f *flow) end(l *life, offset int64, done bool) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.running--
-	if l != nil {
-		delete(l.pending, offset)
-		l.finished = max(l.finished, offset)
-		if !done {
-			if l.failed = append(l.failed, offset); len(l.failed) > maxFailed {
-				l.failed = slices.Clone(l.failed[maxFailed/2:])
-			}
-		}
+// current tells whether the message's queue is still the member's: what comes of the message counts.
+func (t ticket) current() bool {
+	if t.l == nil {
+		return false
 	}
-	if f.closed { // nobody waits before
-		f.notify()
+	t.f.mu.Lock()
+	defer t.f.mu.Unlock()
+	return t.f.lives[*t.l.key] == t.l
+}
+
+// closed tells whether nothing begins any more.
+func (t ticket) closed() bool {
+	t.f.mu.Lock()
+	defer t.f.mu.Unlock()
+	return t.f.closed
+}
+
+// end says that the handler has ended: done with the message, or without an outcome. Nothing is committed beyond the latter.
+func (t ticket) end(done bool) {
+	t.f.mu.Lock()
+	defer t.f.mu.Unlock()
+	t.f.running--
+	if t.l != nil && done {
+		delete(t.l.pending, t.offset)
+		t.l.finished = max(t.l.finished, t.offset)
+	}
+	if t.f.closed { // nobody waits before
+		t.f.notify()
 	}
 }
 
@@ -222,10 +238,10 @@ func (f *flow) behind() bool {
 
 // committable returns, of each queue that had a message finished, the offset up to which all is finished: the lowest
 // unfinished one, or the one behind the highest finished.
-func (f *flow) committable() map[primitive.MessageQueue]commitment {
+func (f *flow) committable() map[primitive.MessageQueue]int64 {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	m := make(map[primitive.MessageQueue]commitment, len(f.lives))
+	m := make(map[primitive.MessageQueue]int64, len(f.lives))
 	for q, l := range f.lives {
 		if l.finished < 0 {
 			continue
@@ -234,25 +250,7 @@ func (f *flow) committable() map[primitive.MessageQueue]commitment {
 		for offset := range l.pending {
 			next = min(next, offset)
 		}
-		m[q] = commitment{next: next, failed: slices.Clone(l.failed)}
+		m[q] = next
 	}
 	return m
-}
-
-// commitment is how far a queue's messages are finished.
-type commitment struct {
-	next   int64
-	failed []int64
-}
-
-// certain is how far we may commit for the client, which has committed up to stored: not beyond a message of which only the
-// client knows whether it was sent back.
-func (c commitment) certain(stored int64) int64 {
-	next := c.next
-	for _, offset := range c.failed {
-		if offset >= stored {
-			next = min(next, offset)
-		}
-	}
-	return next
 }

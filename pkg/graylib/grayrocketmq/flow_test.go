@@ -30,8 +30,8 @@ func pull(t *testing.T, f *flow, mq *primitive.MessageQueue, offsets ...int64) {
 
 // next is what would be committed of one queue, or -1.
 func next(f *flow, mq primitive.MessageQueue) int64 {
-	if c, ok := f.committable()[mq]; ok {
-		return c.next
+	if n, ok := f.committable()[mq]; ok {
+		return n
 	}
 	return -1
 }
@@ -49,7 +49,7 @@ func TestFlow(t *testing.T) {
 	if got := next(f, q); got != -1 {
 		t.Errorf("nothing is finished and %d would be committed", got)
 	}
-	end11(true)
+	end11.end(true)
 	if got := next(f, q); got != 10 {
 		t.Errorf("would commit %d, want 10: it hasn't begun", got)
 	}
@@ -66,8 +66,8 @@ func TestFlow(t *testing.T) {
 	if got := f.drain(ctx); got != 2 {
 		t.Errorf("drain says %d handlers run, want 2", got)
 	}
-	end10(true)
-	end13(true)
+	end10.end(true)
+	end13.end(true)
 	if got := f.drain(t.Context()); got != 0 {
 		t.Errorf("drain says %d handlers run, want 0", got)
 	}
@@ -99,7 +99,7 @@ func TestFlowLives(t *testing.T) {
 	if _, ok := f.begin(&second, 1); ok {
 		t.Error("nothing had begun in this life, and a message was let in")
 	}
-	end(true)
+	end.end(true)
 	if got := f.drain(t.Context()); got != 0 {
 		t.Errorf("drain says %d, want 0", got)
 	}
@@ -108,19 +108,27 @@ func TestFlowLives(t *testing.T) {
 	}
 }
 
-func TestCertain(t *testing.T) {
-	for _, tc := range []struct {
-		c            commitment
-		stored, want int64
-	}{
-		{commitment{next: 9}, 3, 9},
-		{commitment{next: 9, failed: []int64{5, 7}}, 3, 5},
-		{commitment{next: 9, failed: []int64{5, 7}}, 6, 7},
-		{commitment{next: 9, failed: []int64{5, 7}}, 8, 9},
-	} {
-		if got := tc.c.certain(tc.stored); got != tc.want {
-			t.Errorf("%+v.certain(%d) = %d, want %d", tc.c, tc.stored, got, tc.want)
-		}
+// TestFlowWithoutOutcome: nothing is committed beyond a message whose handler ended without one.
+func TestFlowWithoutOutcome(t *testing.T) {
+	q := primitive.MessageQueue{Topic: "T", BrokerName: "b", QueueId: 1}
+	mq := q
+	f := newFlow()
+	pull(t, f, &mq, 1, 2, 3)
+	one, _ := f.begin(&mq, 1)
+	two, _ := f.begin(&mq, 2)
+	three, _ := f.begin(&mq, 3)
+	one.end(true)
+	two.end(false)
+	three.end(true)
+	if got := next(f, q); got != 2 {
+		t.Errorf("would commit %d, want 2", got)
+	}
+	if !three.current() {
+		t.Error("the queue is the member's, and its message's ticket isn't current")
+	}
+	f.assigned("T", nil)
+	if three.current() {
+		t.Error("the queue is lost, and its message's ticket is current")
 	}
 }
 

@@ -229,7 +229,7 @@ func (k *keeper) join(ctx context.Context, subs []*subscription, join, prepare [
 		}
 		var m joined
 		var err error
-		if p.kind != kindBase {
+		if p.kind != kindBase || c.set.orderly {
 			m, err = c.joinLane(ctx, p, subs, routes)
 		} else {
 			m, err = c.join(p, subs)

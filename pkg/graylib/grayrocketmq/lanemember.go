@@ -24,7 +24,6 @@ import (
 // here, so that the broker and the member agree on when the member is gone. Handlers see what the client would show them.
 type laneMember struct {
 	worker
-	subs    []*subscription
 	id      string // the client id
 	version int64  // of its subscriptions
 	config  ownership.Config
@@ -69,7 +68,7 @@ const (
 func (c *Consumer) joinLane(ctx context.Context, p place, subs []*subscription, routes map[string]remoting.Route) (*laneMember, error) {
 	id := c.rt.Identity()
 	role := ownership.StandIn
-	if p.kind == kindTagged || id.Tag == p.lane.Tag {
+	if p.kind != kindLane || id.Tag == p.lane.Tag {
 		role = ownership.Own
 	}
 	host, _, err := net.SplitHostPort(id.Addr)
@@ -77,7 +76,7 @@ func (c *Consumer) joinLane(ctx context.Context, p place, subs []*subscription, 
 		host = "127.0.0.1"
 	}
 	m := &laneMember{
-		worker: newWorker(c, p), subs: subs,
+		worker:  newWorker(c, p, subs),
 		id:      host + "@" + ownership.InstanceName(id.Service, id.Tag, role, newUUID()),
 		version: time.Now().UnixMilli(),
 		config:  ownership.Config{Drain: c.opts.drain}.WithDefaults(),
@@ -375,62 +374,4 @@ func (m *laneMember) watch() {
 		}
 		m.mu.Unlock()
 	}
-}
-
-// balance wants, at one broker, the queues that are the member's by the last list and the rules in force; the lock is held.
-func (m *laneMember) balance(b *laneBroker) {
-	now := time.Now()
-	byTopic := make(map[string][]ownership.Queue)
-	for q, lq := range m.queues {
-		if lq.b == b {
-			byTopic[q.Topic] = append(byTopic[q.Topic], ownership.Queue{Topic: q.Topic, Broker: q.Broker, ID: q.ID})
-		}
-	}
-	for topic, queues := range byTopic {
-		var mine []ownership.Queue
-		switch {
-		case m.leaving || m.dropped[topic]:
-		case !m.started || !b.roster.Lists(m.id):
-			continue // what is held stays; the list is of a broker that has just come up
-		default:
-			var err error
-			if mine, err = ownership.Allocate(m.id, b.roster.IDs(), m.mode(topic), queues); err != nil {
-				if !m.unlisted {
-					m.unlisted = true
-					m.c.log().Error("a lane's group has a member that can't be understood: no queue is taken", "group", m.place.group, "error", err)
-				}
-				mine = nil
-			}
-		}
-		for _, q := range queues {
-			lq := m.queues[remoting.Queue{Topic: q.Topic, Broker: q.Broker, ID: q.ID}]
-			lq.machine.Want(now, slices.Contains(mine, q))
-			poke(lq.kick)
-		}
-	}
-}
-
-// mode is the mode in force for a topic of the lane. The group's retry topic holds messages of all its topics: where one
-// of them is in mode ignore, stand-ins leave it alone.
-func (m *laneMember) mode(topic string) graylib.Mode {
-	if m.place.kind == kindTagged {
-		return graylib.ModeAuto // there are no stand-ins in it
-	}
-	rules := m.c.rt.Rules()
-	tag := m.place.lane.Tag
-	if lane, ok := rules.Lane(tag); ok && lane.State == graylib.LaneRetired {
-		return graylib.ModeAuto
-	}
-	of := func(topic string) graylib.Mode {
-		return rules.Consumption(m.c.rt.Identity().Service, m.c.baseGroup(), topic).Mode(tag)
-	}
-	if !strings.HasPrefix(topic, retryPrefix) {
-		return of(topic)
-	}
-	for _, s := range m.subs {
-		if of(s.topic) == graylib.ModeIgnore {
-			return graylib.ModeIgnore
-		}
-	}
-	return graylib.ModeAuto
 }

@@ -178,10 +178,7 @@ const pullHold = 15 * time.Second
 func (q *laneQueue) pull(ctx context.Context, s *remoting.Session, span *ownership.Span, pos int64) {
 	retry := strings.HasPrefix(q.q.Topic, retryPrefix)
 	filter := remoting.Subscription{Topic: q.q.Topic, Expression: "*", Type: "TAG"}
-	var sub *subscription
-	if !retry {
-		sub = q.m.subscriptionTo(q.q.Topic)
-	}
+	sub := q.m.subscriptionTo(q.q.Topic)
 	for q.m.unsuspended(ctx) {
 		if !retry {
 			filter = q.m.filter(sub) // constant, but for a change between filter: server and client
@@ -211,10 +208,8 @@ func (q *laneQueue) pull(ctx context.Context, s *remoting.Session, span *ownersh
 			}
 			continue
 		}
-		for _, msg := range r.Messages {
-			if msg.QueueOffset >= pos && !q.begin(ctx, span, sub, msg) {
-				return
-			}
+		if !q.beginAll(ctx, span, slices.DeleteFunc(r.Messages, func(m *primitive.MessageExt) bool { return m.QueueOffset < pos })) {
+			return
 		}
 		q.m.mu.Lock()
 		q.max = r.Max
@@ -230,105 +225,9 @@ func (q *laneQueue) pull(ctx context.Context, s *remoting.Session, span *ownersh
 	}
 }
 
-// begin begins one message as soon as it may; false says that this life has ended before.
-func (q *laneQueue) begin(ctx context.Context, span *ownership.Span, sub *subscription, msg *primitive.MessageExt) bool {
-	m := q.m
-	mq := msg.Queue
-	if topic := msg.GetProperty(primitive.PropertyRetryTopic); topic != "" && mq.Topic == retryTopic(m.place.group) {
-		msg.Topic = topic
-	}
-	if sub == nil {
-		sub = m.subscriptionTo(msg.Topic)
-	}
-	v, ok := q.verdict(ctx, sub, msg)
-	if !ok {
-		return false
-	}
-	slot := m.slots[mq.Topic]
-	select {
-	case slot <- struct{}{}:
-	case <-ctx.Done():
-		return false
-	}
-	for {
-		m.mu.Lock()
-		now := time.Now()
-		if q.machine.Span() != span || q.machine.State() != ownership.Owned {
-			m.mu.Unlock()
-			<-slot
-			return false
-		}
-		if msg.QueueOffset < span.Committed() {
-			m.mu.Unlock()
-			<-slot
-			return true // a commit covers it
-		}
-		if q.machine.Begin(now, msg.QueueOffset) {
-			m.running++
-			m.mu.Unlock()
-			break
-		}
-		m.mu.Unlock()
-		select {
-		case <-q.room:
-		case <-ctx.Done():
-			<-slot
-			return false
-		}
-	}
-	go func() {
-		ended := false
-		defer func() { // also where the application's handler ends its goroutine: then the message stays unfinished
-			<-slot
-			m.mu.Lock()
-			if ended {
-				q.machine.Finish(span, msg.QueueOffset)
-			}
-			m.running--
-			m.mu.Unlock()
-			poke(q.kick)
-			poke(q.room)
-		}()
-		q.handle(span, sub, msg, v)
-		ended = true
-	}()
-	return true
-}
-
-// verdict says what becomes of a message; it waits while nobody may handle it yet.
-func (q *laneQueue) verdict(ctx context.Context, sub *subscription, msg *primitive.MessageExt) (verdict, bool) {
-	held := false
-	for {
-		if sub == nil {
-			return verdict{handle: true, reason: reasonRetry}, true // of a topic that this instance doesn't know: sent back
-		}
-		v := q.m.decide(sub, msg, msg.Queue)
-		if !v.wait {
-			return v, true
-		}
-		if q.holdBack(v.reason); !held {
-			held = true
-			defer q.holdBack("")
-		}
-		// The rules are read again without a change now and then; nobody tells.
-		timer := time.NewTimer(lookAgain)
-		select {
-		case <-ctx.Done():
-			timer.Stop()
-			return v, false
-		case <-q.room:
-		case <-timer.C:
-		}
-		timer.Stop()
-	}
-}
-
 // holdBack notes why the queue's next message waits; empty = it doesn't.
 func (q *laneQueue) holdBack(reason string) {
 	q.m.mu.Lock()
 	defer q.m.mu.Unlock()
 	q.waiting = reason
 }
-
-// lookAgain is how often a message that waits is looked at.
-const lookAgain = time.Second

@@ -3,7 +3,6 @@ package grayrocketmq
 import (
 	"context"
 	"fmt"
-	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -70,7 +69,7 @@ func (m *member) lag(sum map[string]int64) {
 
 // join starts a member. Its first offsets are set and its filter is checked.
 func (c *Consumer) join(p place, subs []*subscription) (*member, error) {
-	m := &member{worker: newWorker(c, p), flow: newFlow(), ready: make(chan struct{})}
+	m := &member{worker: newWorker(c, p, subs), flow: newFlow(), ready: make(chan struct{})}
 	opts := append([]consumer.Option(nil), c.client...)
 	opts = append(opts,
 		consumer.WithGroupName(unqualified(c.set.namespace, p.group)),
@@ -124,39 +123,6 @@ func (m *member) allocate(group, clientID string, all []*primitive.MessageQueue,
 	return queues
 }
 
-// handler is what the client calls instead of the application's handler.
-func (m *member) handler(s *subscription) Handler {
-	return func(ctx context.Context, msgs ...*primitive.MessageExt) (consumer.ConsumeResult, error) {
-		if len(msgs) == 0 {
-			return consumer.ConsumeSuccess, nil
-		}
-		for _, msg := range msgs { // one, as batches of more are refused
-			if result, err := m.one(ctx, s, msg); err != nil || result != consumer.ConsumeSuccess {
-				return result, err
-			}
-		}
-		return consumer.ConsumeSuccess, nil
-	}
-}
-
-// one takes one message to its end.
-func (m *member) one(ctx context.Context, s *subscription, msg *primitive.MessageExt) (consumer.ConsumeResult, error) {
-	mq := msg.Queue
-	if c, ok := primitive.GetConsumerCtx(ctx); ok && c.MQ != nil {
-		mq = c.MQ
-	}
-	end, ok := m.flow.begin(mq, msg.QueueOffset)
-	if !ok {
-		// Neither acknowledged nor sent back: the client's slot is freed, and whoever has the queue next gets the message.
-		runtime.Goexit()
-	}
-	done := false
-	defer func() { end(done) }()
-	result, err := m.take(ctx, s, msg, mq, m.decide(s, msg, mq))
-	done = result == consumer.ConsumeSuccess
-	return result, err
-}
-
 // Times of committing: what a client persists is with the broker within a round trip.
 const (
 	commitWithin = 3 * time.Second
@@ -181,8 +147,8 @@ func (m *member) commit(ctx context.Context, brokers map[string]string) {
 		if err := client.PersistConsumerOffset(); err != nil {
 			break
 		}
-		for q, c := range want {
-			if m.committed(ctx, brokers, q, c, try >= commitTrust) {
+		for q, next := range want {
+			if m.committed(ctx, brokers, q, next, try >= commitTrust) {
 				delete(want, q)
 			}
 		}
@@ -198,7 +164,7 @@ func (m *member) commit(ctx context.Context, brokers map[string]string) {
 }
 
 // committed tells whether a broker has a queue's offset, and sets it where we shall.
-func (m *member) committed(ctx context.Context, brokers map[string]string, mq primitive.MessageQueue, c commitment, set bool) bool {
+func (m *member) committed(ctx context.Context, brokers map[string]string, mq primitive.MessageQueue, next int64, set bool) bool {
 	q := remoting.Queue{Topic: mq.Topic, Broker: mq.BrokerName, ID: mq.QueueId}
 	addr, ok := brokers[mq.BrokerName]
 	if !ok {
@@ -208,13 +174,10 @@ func (m *member) committed(ctx context.Context, brokers map[string]string, mq pr
 	if err != nil {
 		return false
 	}
-	if set && stored < c.next {
-		if stored >= c.certain(stored) {
-			return true // further is the client's to know
-		}
-		return m.c.api.SetConsumerOffset(ctx, addr, m.place.group, q, c.certain(stored)) == nil
+	if set && stored < next {
+		return m.c.api.SetConsumerOffset(ctx, addr, m.place.group, q, next) == nil
 	}
-	return stored >= c.next
+	return stored >= next
 }
 
 // leave ends the member: nothing more begins, what runs may finish as long as ctx allows, offsets are committed. It returns

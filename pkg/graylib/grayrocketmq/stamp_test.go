@@ -172,6 +172,7 @@ func TestReadConsumer(t *testing.T) {
 		consumer.WithConsumeFromWhere(consumer.ConsumeFromTimestamp), consumer.WithConsumeTimestamp("20261122100000"),
 		consumer.WithConsumeTimeout(time.Minute), consumer.WithFilterMessageHook([]hooks.FilterMessageHook{nil}),
 		consumer.WithStrategy(consumer.AllocateByAveragelyCircle), consumer.WithPullBatchSize(5), consumer.WithMaxReconsumeTimes(3),
+		consumer.WithSuspendCurrentQueueTimeMillis(70 * time.Millisecond), consumer.WithAutoCommit(false),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -186,7 +187,7 @@ func TestReadConsumer(t *testing.T) {
 	want := consumerSettings{
 		group: "g", namespace: "ns", instance: "i", credentials: primitive.Credentials{AccessKey: "a", SecretKey: "s"},
 		model: consumer.BroadCasting, orderly: true, batch: 7, from: consumer.ConsumeFromTimestamp, timestamp: "20261122100000",
-		timeout: time.Minute, hooks: true, goroutines: 20, pullBatch: 5, deliveries: 3,
+		timeout: time.Minute, hooks: true, goroutines: 20, pullBatch: 5, deliveries: 3, suspend: 70 * time.Millisecond,
 	}
 	if diff := cmp.Diff(want, got, cmp.AllowUnexported(consumerSettings{})); diff != "" {
 		t.Errorf("settings (-want +got):\n%s", diff)
@@ -212,8 +213,8 @@ func TestOpenConsumerRefuses(t *testing.T) {
 		{"name server without a port", []consumer.Option{consumer.WithGroupName("g"), consumer.WithNameServer([]string{"host"})}, nil, ErrInvalidOption, `"host"`},
 		{"long group", append(good[1:], consumer.WithGroupName(strings.Repeat("g", 230))), nil, ErrInvalidOption, "255"},
 		{"broadcasting", append(good, consumer.WithConsumerModel(consumer.BroadCasting)), nil, ErrNotSupported, "BroadCasting"},
-		{"orderly", append(good, consumer.WithConsumerOrder(true)), nil, ErrNotSupported, "WithConsumerOrder"},
-		{"batches", append(good, consumer.WithConsumeMessageBatchMaxSize(2)), nil, ErrNotSupported, "WithConsumeMessageBatchMaxSize(2)"},
+		{"ordered with commits by hand", append(good, consumer.WithConsumerOrder(true), consumer.WithAutoCommit(false)), nil, ErrNotSupported, "WithAutoCommit(false)"},
+		{"large batches", append(good, consumer.WithConsumeMessageBatchMaxSize(1025)), nil, ErrInvalidOption, "WithConsumeMessageBatchMaxSize(1025): want 1 to 1024"},
 		{"hooks", append(good, consumer.WithFilterMessageHook([]hooks.FilterMessageHook{nil})), nil, ErrNotSupported, "WithFilterMessageHook"},
 		{"timestamp", append(good, consumer.WithConsumeTimestamp("yesterday")), nil, ErrInvalidOption, `"yesterday"`},
 		{"timeout below drain", append(good, consumer.WithConsumeTimeout(time.Second)), nil, ErrInvalidOption, "25s"},

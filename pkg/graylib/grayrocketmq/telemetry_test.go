@@ -186,7 +186,7 @@ func TestTelemetryOfConsumption(t *testing.T) {
 		t.Fatal(err)
 	}
 	trace := ""
-	m := &member{worker: newWorker(&Consumer{rt: rt}, place{group: "g", kind: kindBase}), flow: newFlow()}
+	m := &member{worker: newWorker(&Consumer{rt: rt}, place{group: "g", kind: kindBase}, nil), flow: newFlow()}
 	s, err := newSubscription("T", consumer.MessageSelector{}, func(ctx context.Context, msgs ...*primitive.MessageExt) (consumer.ConsumeResult, error) {
 		trace = graylib.TraceParentFrom(ctx)
 		switch string(msgs[0].Body) {
@@ -216,7 +216,7 @@ func TestTelemetryOfConsumption(t *testing.T) {
 			msg.WithProperty("gray_tag", tc.tag)
 		}
 		trace = ""
-		_, _ = m.one(t.Context(), s, msg)
+		_, _ = m.handler(s)(t.Context(), msg)
 		if diff := cmp.Diff(tc.want, r.take()); diff != "" {
 			t.Errorf("%s tag %q (-want +got):\n%s", tc.body, tc.tag, diff)
 		}

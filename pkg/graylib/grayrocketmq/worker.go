@@ -13,15 +13,16 @@ import (
 	"github.com/graychain/graychain/pkg/graylib"
 )
 
-// worker takes single messages of one group to their end: whoever pulled them.
+// worker takes messages of one group to their end: whoever pulled them.
 type worker struct {
 	c     *Consumer
 	place place
+	subs  []*subscription
 	tally *groupTally
 }
 
-func newWorker(c *Consumer, p place) worker {
-	return worker{c: c, place: p, tally: c.tallies.of(p.group)}
+func newWorker(c *Consumer, p place, subs []*subscription) worker {
+	return worker{c: c, place: p, subs: subs, tally: c.tallies.of(p.group)}
 }
 
 func (m *worker) group() string { return m.place.group }
@@ -49,43 +50,82 @@ func (m *worker) decide(s *subscription, msg *primitive.MessageExt, mq *primitiv
 // originStatic is where rules come from that never change ([graylib.StaticRules]).
 const originStatic = "static"
 
-// take handles or skips a message, as v says, and reports it.
-func (m *worker) take(ctx context.Context, s *subscription, msg *primitive.MessageExt, mq *primitive.MessageQueue, v verdict) (result consumer.ConsumeResult, err error) {
-	tag := msg.GetProperty(graylib.MessageKeys.Tag)
-	m.c.counts.add(m.place.group, tag, v)
-	event := m.event(msg, mq, v)
-	t := m.c.rt.Telemetry()
-	if !v.handle {
-		if t != nil {
-			t.Skipped(m.consuming(event))
-		}
-		if !v.quiet {
-			event.Kind, event.Result = graylib.EventFinished, graylib.ResultSkipped
-			m.c.rt.Report(event)
+// take handles or skips messages of one subscription, tag and verdict (see split), and reports each. The handler's context is
+// made of the first one's properties: a batch is one work, and has one request id and one trace.
+func (m *worker) take(ctx context.Context, batch []delivery, mq *primitive.MessageQueue) (result consumer.ConsumeResult, err error) {
+	if !batch[0].v.handle {
+		for _, d := range batch {
+			m.skip(d, mq)
 		}
 		return consumer.ConsumeSuccess, nil
 	}
-	m.tally.handledBytes.Add(int64(msg.StoreSize))
-	reason := hopReason(m.c.rt.Identity().Tag, tag, m.c.laneLive)
-	ctx, arrival := m.c.rt.Arrive(ctx, graylib.ProtocolMQ, arrivalKeys, arrivalCarrier{propertyCarrier{&msg.Message}, reason})
-	event.MessageTag = graylib.TagFrom(ctx)
-	var outcome string
-	if t != nil {
-		consuming := m.consuming(event)
-		consuming.Hop = arrival.Hop()
-		var ended func(graylib.Outcome)
-		ctx, ended = t.Consumed(ctx, consuming)
-		defer func() { ended(graylib.Outcome{Result: outcome, Err: err}) }()
+	var room [1]handling
+	list := room[:0]
+	for _, d := range batch {
+		list = append(list, m.begin(ctx, d, mq))
 	}
-	event.RequestID, event.Trace = graylib.RequestIDFrom(ctx), graylib.TraceIDFrom(ctx)
-	event.Kind = graylib.EventBegun
-	m.c.rt.Report(event)
-	result, outcome, err = m.call(ctx, s, msg)
-	event.Kind, event.Result = graylib.EventFinished, outcome
-	event.EventID, event.Time = "", time.Time{}
-	event.Hops, event.Messages = arrival.Chain()
-	m.c.rt.Report(event)
+	var outcome string
+	defer func() { // also where the handler ends its goroutine
+		for _, h := range list {
+			if h.ended != nil {
+				h.ended(graylib.Outcome{Result: outcome, Err: err})
+			}
+		}
+	}()
+	result, outcome, err = m.call(list[0].ctx, batch)
+	hops, messages := list[0].arrival.Chain()
+	for i := range list {
+		h := &list[i]
+		h.event.Kind, h.event.Result = graylib.EventFinished, outcome
+		h.event.EventID, h.event.Time = "", time.Time{}
+		h.event.Hops = hops // the batch caused them together
+		if i == 0 {
+			h.event.Messages = messages
+		}
+		m.c.rt.Report(h.event)
+	}
 	return result, err
+}
+
+// handling is a message that its handler has.
+type handling struct {
+	ctx     context.Context
+	arrival *graylib.Arrival
+	event   graylib.Event
+	ended   func(graylib.Outcome) // tells telemetry; nil where there is none
+}
+
+// begin makes a message's context and says that it begins.
+func (m *worker) begin(ctx context.Context, d delivery, mq *primitive.MessageQueue) handling {
+	tag := d.msg.GetProperty(graylib.MessageKeys.Tag)
+	m.c.counts.add(m.place.group, tag, d.v)
+	m.tally.handledBytes.Add(int64(d.msg.StoreSize))
+	h := handling{event: m.event(d.msg, mq, d.v)}
+	reason := hopReason(m.c.rt.Identity().Tag, tag, m.c.laneLive)
+	h.ctx, h.arrival = m.c.rt.Arrive(ctx, graylib.ProtocolMQ, arrivalKeys, arrivalCarrier{propertyCarrier{&d.msg.Message}, reason})
+	h.event.MessageTag = graylib.TagFrom(h.ctx)
+	if t := m.c.rt.Telemetry(); t != nil {
+		consuming := m.consuming(h.event)
+		consuming.Hop = h.arrival.Hop()
+		h.ctx, h.ended = t.Consumed(h.ctx, consuming)
+	}
+	h.event.RequestID, h.event.Trace = graylib.RequestIDFrom(h.ctx), graylib.TraceIDFrom(h.ctx)
+	h.event.Kind = graylib.EventBegun
+	m.c.rt.Report(h.event)
+	return h
+}
+
+// skip acknowledges a message without its handler.
+func (m *worker) skip(d delivery, mq *primitive.MessageQueue) {
+	m.c.counts.add(m.place.group, d.msg.GetProperty(graylib.MessageKeys.Tag), d.v)
+	event := m.event(d.msg, mq, d.v)
+	if t := m.c.rt.Telemetry(); t != nil {
+		t.Skipped(m.consuming(event))
+	}
+	if !d.v.quiet {
+		event.Kind, event.Result = graylib.EventFinished, graylib.ResultSkipped
+		m.c.rt.Report(event)
+	}
 }
 
 func (m *worker) event(msg *primitive.MessageExt, mq *primitive.MessageQueue, v verdict) graylib.Event {
@@ -100,17 +140,35 @@ func (m *worker) event(msg *primitive.MessageExt, mq *primitive.MessageQueue, v 
 }
 
 // call runs the application's handler. A panic becomes a retry.
-func (m *worker) call(ctx context.Context, s *subscription, msg *primitive.MessageExt) (result consumer.ConsumeResult, outcome string, err error) {
+func (m *worker) call(ctx context.Context, batch []delivery) (result consumer.ConsumeResult, outcome string, err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			m.c.log().ErrorContext(ctx, "the handler of a message panicked; the message is retried", "group", m.place.group,
-				"topic", msg.Topic, "id", msg.MsgId, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+				"topic", batch[0].msg.Topic, "ids", ids(batch), "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
 			result, outcome, err = consumer.ConsumeRetryLater, graylib.ResultPanic, nil
 		}
 	}()
-	result, err = s.handler(ctx, msg)
+	result, err = batch[0].sub.handler(ctx, messagesOf(batch)...)
 	if result != consumer.ConsumeSuccess {
 		return result, graylib.ResultRetry, err
 	}
 	return result, graylib.ResultSuccess, err
+}
+
+// subscriptionTo returns the application's subscription to a topic, or nil.
+func (m *worker) subscriptionTo(topic string) *subscription {
+	for _, s := range m.subs {
+		if s.topic == topic {
+			return s
+		}
+	}
+	return nil
+}
+
+// deliveries is the greatest number of deliveries of a message that is sent back.
+func (m *worker) deliveries() int {
+	if m.c.set.deliveries < 0 {
+		return defaultDeliveries
+	}
+	return m.c.set.deliveries
 }

@@ -273,6 +273,17 @@ func (w *world) open(tag graylib.Tag, s *sink, r graylib.Reporter, client []cons
 	return c
 }
 
+// handled is a started consumer of service a with a handler of its own.
+func (w *world) handled(tag graylib.Tag, h Handler, client ...consumer.Option) *Consumer {
+	w.t.Helper()
+	c := w.open(tag, newSink(), nil, client)
+	if err := c.Subscribe(w.topic, consumer.MessageSelector{}, h); err != nil {
+		w.t.Fatal(err)
+	}
+	start(w.t, c)
+	return c
+}
+
 // settled keeps the client from a race with itself, which the race detector would report now and then: its first rebalance
 // writes what its route updater reads, 10 ms after the start (internal/model.go:70, consumer/push_consumer.go:505). The
 // updater goes first, and starting again takes the lock that it held.

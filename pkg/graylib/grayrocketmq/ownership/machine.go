@@ -460,6 +460,14 @@ func (m *Machine) Finish(life *Span, offset int64) {
 	}
 }
 
+// Abandon notes that a message of the life that began with the given span counts as never begun: its handler came to no
+// outcome, and no message behind it has begun.
+func (m *Machine) Abandon(life *Span, offset int64) {
+	if life != nil {
+		life.Abandon(offset)
+	}
+}
+
 // Restart begins the life anew at another offset, where the broker has none such any more: it has lost messages, or the
 // topic was made anew. It tells whether it did; it doesn't while messages are in flight.
 func (m *Machine) Restart(offset int64) bool {

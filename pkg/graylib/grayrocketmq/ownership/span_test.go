@@ -3,6 +3,7 @@ package ownership
 import (
 	"slices"
 	"testing"
+	"time"
 
 	"pgregory.net/rapid"
 )
@@ -140,5 +141,40 @@ func BenchmarkSpan(b *testing.B) {
 		if s.Due() {
 			s.Commit(s.Committable())
 		}
+	}
+}
+
+// TestAbandonedWhileGiving: a message whose handler came to no outcome is not waited for, and not committed.
+func TestAbandonedWhileGiving(t *testing.T) {
+	now := time.Now()
+	const me = "h@a#gray#own#v1#1"
+	r := NewRoster(time.Minute)
+	r.Read(now, []string{me})
+	m := NewMachine(me, Config{}, r)
+	m.Want(now, true)
+	for m.State() != Owned {
+		switch a := m.Next(now); a.Kind {
+		case DoLock:
+			m.LockAnswered(now, now, true, nil)
+		case DoRead:
+			m.OffsetRead(now, 5, nil)
+		default:
+			t.Fatalf("in state %s the machine wants %+v", m.State(), a)
+		}
+	}
+	life := m.Span()
+	for _, offset := range []int64{5, 6} {
+		if !m.Begin(now, offset) {
+			t.Fatalf("%d could not begin", offset)
+		}
+	}
+	m.Finish(life, 5)
+	m.Want(now, false)
+	if a := m.Next(now); a.Kind != DoNothing {
+		t.Fatalf("a message is in flight, and the machine wants %+v", a)
+	}
+	m.Abandon(life, 6)
+	if a := m.Next(now); a.Kind != DoCommit || a.Offset != 6 {
+		t.Errorf("the machine wants %+v, want to commit 6", a)
 	}
 }

@@ -122,12 +122,12 @@ func decodeMessages(body []byte) (msgs []*primitive.MessageExt, err error) {
 
 // SendBack gives a message back to the broker, which delivers it to the group again after the level's delay (0 = by the
 // number of deliveries so far), or puts it among the dead letters after most deliveries.
-func (s *Session) SendBack(ctx context.Context, group string, m *primitive.MessageExt, level int, most int) error {
+func (c *Client) SendBack(ctx context.Context, broker, group string, m *primitive.MessageExt, level int, most int) error {
 	topic := m.Topic
 	if m.Queue != nil {
 		topic = m.Queue.Topic
 	}
-	_, err := s.call(ctx, s.addr, Command{Code: reqSendBack, Ext: map[string]string{
+	_, err := c.call(ctx, broker, Command{Code: reqSendBack, Ext: map[string]string{
 		"group": group, "offset": strconv.FormatInt(m.CommitLogOffset, 10), "delayLevel": strconv.Itoa(level),
 		"originMsgId": m.MsgId, "originTopic": topic, "unitMode": "false", "maxReconsumeTimes": strconv.Itoa(most),
 	}})

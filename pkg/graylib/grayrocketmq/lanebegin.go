@@ -1,0 +1,186 @@
+package grayrocketmq
+
+import (
+	"context"
+	"time"
+
+	"github.com/apache/rocketmq-client-go/v2/primitive"
+
+	"github.com/graychain/graychain/pkg/graylib/grayrocketmq/ownership"
+)
+
+// beginAll begins pulled messages in order, as soon as they may; false says that this life has ended before.
+func (q *laneQueue) beginAll(ctx context.Context, span *ownership.Span, msgs []*primitive.MessageExt) bool {
+	for len(msgs) > 0 {
+		n, ok := q.beginSome(ctx, span, msgs[:min(len(msgs), q.m.c.set.batch)])
+		if !ok {
+			return false
+		}
+		msgs = msgs[n:]
+	}
+	return true
+}
+
+// beginSome begins the first of the messages as soon as it may, and with it those of the others that may begin now too. It
+// returns the number of messages that are seen to.
+func (q *laneQueue) beginSome(ctx context.Context, span *ownership.Span, msgs []*primitive.MessageExt) (int, bool) {
+	m := q.m
+	first, ok := q.delivery(ctx, msgs[0])
+	if !ok {
+		return 0, false
+	}
+	list := []delivery{first}
+	for _, msg := range msgs[1:] {
+		d := q.look(msg)
+		if d.v.wait {
+			break
+		}
+		list = append(list, d)
+	}
+	slot := m.slots[q.q.Topic]
+	if m.c.set.orderly {
+		slot = nil // there is one handler per queue anyway
+	}
+	if slot != nil {
+		select {
+		case slot <- struct{}{}:
+		case <-ctx.Done():
+			return 0, false
+		}
+	}
+	free := func() {
+		if slot != nil {
+			<-slot
+		}
+	}
+	begun, covered, ok := q.admit(ctx, span, list)
+	if len(begun) == 0 {
+		free()
+		return covered, ok
+	}
+	ended := make(chan struct{})
+	go func() {
+		defer func() { // also where the application's handler ends its goroutine: then its messages stay unfinished
+			free()
+			m.mu.Lock()
+			m.running--
+			m.mu.Unlock()
+			poke(q.kick)
+			poke(q.room)
+			close(ended)
+		}()
+		for _, batch := range split(begun, m.c.set.orderly) {
+			if m.c.set.orderly {
+				if !q.inOrder(ctx, span, batch) {
+					q.abandon(span, begun)
+					return
+				}
+			} else if q.handle(span, batch) {
+				q.finish(span, batch)
+			}
+		}
+	}()
+	if m.c.set.orderly {
+		select {
+		case <-ended:
+		case <-ctx.Done():
+			return 0, false
+		}
+	}
+	return covered + len(begun), true
+}
+
+// admit begins the first messages of the list, one at least: it waits until that is possible. Those that a commit covers are
+// left out and counted.
+func (q *laneQueue) admit(ctx context.Context, span *ownership.Span, list []delivery) (begun []delivery, covered int, ok bool) {
+	m := q.m
+	for {
+		m.mu.Lock()
+		if q.machine.Span() != span || q.machine.State() != ownership.Owned {
+			m.mu.Unlock()
+			return nil, 0, false
+		}
+		for len(list) > 0 && list[0].msg.QueueOffset < span.Committed() {
+			list = list[1:]
+			covered++
+		}
+		n, now := 0, time.Now()
+		for n < len(list) && q.machine.Begin(now, list[n].msg.QueueOffset) {
+			n++
+		}
+		if n > 0 {
+			m.running++
+		}
+		m.mu.Unlock()
+		if n > 0 || len(list) == 0 {
+			return list[:n], covered, true
+		}
+		select {
+		case <-q.room:
+		case <-ctx.Done():
+			return nil, 0, false
+		}
+	}
+}
+
+// finish notes that messages are done with.
+func (q *laneQueue) finish(span *ownership.Span, batch []delivery) {
+	q.m.mu.Lock()
+	defer q.m.mu.Unlock()
+	for _, d := range batch {
+		q.machine.Finish(span, d.msg.QueueOffset)
+	}
+	poke(q.kick)
+	poke(q.room)
+}
+
+// abandon notes that those of the messages that aren't done with count as never begun: whoever has the queue next begins them.
+func (q *laneQueue) abandon(span *ownership.Span, batch []delivery) {
+	q.m.mu.Lock()
+	defer q.m.mu.Unlock()
+	for _, d := range batch {
+		q.machine.Abandon(span, d.msg.QueueOffset)
+	}
+}
+
+// look says what becomes of a message by the rules in force.
+func (q *laneQueue) look(msg *primitive.MessageExt) delivery {
+	if topic := msg.GetProperty(primitive.PropertyRetryTopic); topic != "" && q.q.Topic == retryTopic(q.m.place.group) {
+		msg.Topic = topic
+	}
+	d := delivery{msg: msg, sub: q.m.subscriptionTo(msg.Topic)}
+	if d.sub == nil {
+		d.v = verdict{handle: true, reason: reasonRetry} // of a topic that this instance doesn't know: sent back
+		return d
+	}
+	d.v = q.m.decide(d.sub, msg, msg.Queue)
+	return d
+}
+
+// delivery says what becomes of a message; it waits while nobody may handle it yet.
+func (q *laneQueue) delivery(ctx context.Context, msg *primitive.MessageExt) (delivery, bool) {
+	held := false
+	for {
+		d := q.look(msg)
+		if !d.v.wait {
+			return d, true
+		}
+		if q.holdBack(d.v.reason); !held {
+			held = true
+			defer q.holdBack("")
+		}
+		// The rules are read again without a change now and then; nobody tells.
+		timer := time.NewTimer(lookAgain)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return d, false
+		case <-q.room:
+		case <-timer.C:
+		}
+		timer.Stop()
+	}
+}
+
+// lookAgain is how often a message that waits is looked at.
+const lookAgain = time.Second

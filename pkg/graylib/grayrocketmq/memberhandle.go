@@ -1,0 +1,131 @@
+package grayrocketmq
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"runtime"
+
+	"github.com/apache/rocketmq-client-go/v2/consumer"
+	"github.com/apache/rocketmq-client-go/v2/primitive"
+)
+
+// handler is what the client calls instead of the application's handler. What failed is sent back here: the client would do
+// so with the whole batch, and without a look at the broker's answer.
+func (m *member) handler(s *subscription) Handler {
+	return func(ctx context.Context, msgs ...*primitive.MessageExt) (consumer.ConsumeResult, error) {
+		if len(msgs) == 0 {
+			return consumer.ConsumeSuccess, nil
+		}
+		mq := msgs[0].Queue
+		if c, ok := primitive.GetConsumerCtx(ctx); ok && c.MQ != nil {
+			mq = c.MQ
+		}
+		list := make([]delivery, 0, len(msgs))
+		tickets := make(map[*primitive.MessageExt]ticket, len(msgs))
+		defer func() {
+			for _, t := range tickets { // of those the application's handler ended the goroutine
+				t.end(false)
+			}
+		}()
+		for _, msg := range msgs {
+			t, ok := m.flow.begin(mq, msg.QueueOffset)
+			if !ok {
+				break
+			}
+			sub := m.subscriptionTo(msg.Topic)
+			if sub == nil {
+				sub = s
+			}
+			tickets[msg] = t
+			list = append(list, delivery{msg, sub, m.decide(sub, msg, mq)})
+		}
+		var result consumer.ConsumeResult
+		var err error
+		if len(list) > 0 {
+			for _, batch := range split(list, m.c.set.orderly) {
+				r, e := m.batch(ctx, batch, tickets, mq)
+				if r != consumer.ConsumeSuccess {
+					result = r
+				}
+				if e != nil {
+					err = e
+				}
+			}
+		}
+		if len(list) < len(msgs) {
+			// Neither acknowledged nor sent back: the client's slot is freed, and whoever has the queue next gets the messages.
+			runtime.Goexit()
+		}
+		return result, err
+	}
+}
+
+// batch takes messages to their end that the application's handler gets at once. The result is success where it was
+// achieved or the messages were sent back; otherwise what the client is to deal with.
+func (m *member) batch(ctx context.Context, batch []delivery, tickets map[*primitive.MessageExt]ticket, mq *primitive.MessageQueue) (consumer.ConsumeResult, error) {
+	concurrent, _ := primitive.GetConcurrentlyCtx(ctx)
+	if concurrent != nil {
+		concurrent.DelayLevelWhenNextConsume = 0 // another batch may have set it
+	}
+	result, err := m.take(ctx, batch, mq)
+	if result != consumer.ConsumeSuccess && tickets[batch[0].msg].current() {
+		level := 0
+		if concurrent != nil {
+			level = concurrent.DelayLevelWhenNextConsume
+		}
+		for _, d := range batch {
+			if !m.sendBack(ctx, d.msg, tickets[d.msg], level) {
+				runtime.Goexit() // the tickets end without an outcome
+			}
+		}
+		result = consumer.ConsumeSuccess
+	}
+	for _, d := range batch {
+		tickets[d.msg].end(true)
+		delete(tickets, d.msg)
+	}
+	return result, err
+}
+
+// sendBack gives a message back to the broker, however long that takes; false says that the member has closed meanwhile, or
+// has lost the queue.
+func (m *member) sendBack(ctx context.Context, msg *primitive.MessageExt, t ticket, level int) bool {
+	for wait := errorPause; ; wait = min(2*wait, redialMost) {
+		addr, err := m.broker(ctx, msg)
+		if err == nil {
+			err = m.c.api.SendBack(ctx, addr, m.place.group, msg, level, m.deliveries())
+		}
+		if err == nil {
+			return true
+		}
+		m.c.log().Warn("a message could not be sent back, going on trying", "group", m.place.group, "id", msg.MsgId, "error", err)
+		if !t.current() || t.closed() || !sleep(ctx, wait) {
+			return false
+		}
+	}
+}
+
+// broker returns the address of the broker that a message came from.
+func (m *member) broker(ctx context.Context, msg *primitive.MessageExt) (string, error) {
+	name := msg.Queue.BrokerName
+	m.c.mu.Lock()
+	addr := m.c.brokers[name]
+	m.c.mu.Unlock()
+	if addr != "" {
+		return addr, nil
+	}
+	r, err := m.c.api.Route(ctx, msg.Queue.Topic)
+	if err != nil {
+		return "", err
+	}
+	if addr = r.Brokers[name]; addr == "" {
+		return "", fmt.Errorf("%w: %q", errNoMaster, name)
+	}
+	m.c.mu.Lock()
+	defer m.c.mu.Unlock()
+	all := maps.Clone(m.c.brokers)
+	all[name] = addr
+	m.c.brokers = all
+	return addr, nil
+}
