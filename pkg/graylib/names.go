@@ -110,6 +110,10 @@ const (
 	GroupTaggedSuffix = "__tagged"
 )
 
+// GroupResend is the group whose queue lock `graychain lanes resend` holds, and the start of the names of the groups whose
+// offsets say which dead letters of a topic were sent again: <GroupResend>_<topic>. Nobody consumes in them.
+const GroupResend = "GRAYCHAIN_RESEND"
+
 // Environment variables.
 const (
 	EnvTag               = "GRAY_TAG"

@@ -1,23 +1,20 @@
 package rulescmd
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net"
-	"net/http"
 	"slices"
 	"strconv"
-	"strings"
-	"sync"
 	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/graychain/graychain/internal/fleet"
 	"github.com/graychain/graychain/pkg/graylib"
 	"github.com/graychain/graychain/pkg/graylib/rules"
 )
@@ -25,17 +22,7 @@ import (
 // errNoRegistry is returned where the config centre is no registry too.
 var errNoRegistry = errors.New("it lists no instances")
 
-// fleet lists the endpoints of all live instances.
-type fleet interface {
-	Instances(ctx context.Context) ([]graylib.Instance, error)
-}
-
-const (
-	statusTimeout = 3 * time.Second        // of one instance's answer
-	statusAgain   = 250 * time.Millisecond // between two rounds while waiting
-	maxStatus     = 1 << 20                // bytes of one instance's answer
-	atOnce        = 32                     // instances asked at the same time
-)
+const statusAgain = 250 * time.Millisecond // between two rounds while waiting
 
 // member is one live instance and what it says of the rules.
 type member struct {
@@ -79,7 +66,7 @@ with what is published. It ends with 1 unless all are on the published revision;
 				return err
 			}
 			defer done()
-			instances, ok := store.(fleet)
+			instances, ok := store.(fleet.Lister)
 			if !ok {
 				return fmt.Errorf("nacos %s: %w", addr, errNoRegistry)
 			}
@@ -122,7 +109,7 @@ func (s fleetStatus) settled() bool {
 }
 
 // ask reads what is published, and asks all live instances.
-func ask(ctx context.Context, store rules.Store, instances fleet) (fleetStatus, error) {
+func ask(ctx context.Context, store rules.Store, instances fleet.Lister) (fleetStatus, error) {
 	var st fleetStatus
 	content, _, err := store.Get(ctx)
 	if err != nil {
@@ -133,82 +120,31 @@ func ask(ctx context.Context, store rules.Store, instances fleet) (fleetStatus, 
 	if st.Published = published.Revision; len(content) > 0 { // without a document, instances tell what they go on with
 		st.Problem = published.Problem
 	}
-	list, err := instances.Instances(ctx)
+	list, err := fleet.Ask(ctx, instances)
 	if err != nil {
 		return st, err
 	}
-	st.Instances = members(list)
-	client := &http.Client{Timeout: statusTimeout, Transport: &http.Transport{DisableKeepAlives: true}}
-	var all sync.WaitGroup
-	free := make(chan struct{}, atOnce)
-	for i := range st.Instances {
-		m := &st.Instances[i]
-		all.Go(func() {
-			free <- struct{}{}
-			defer func() { <-free }()
-			m.ask(ctx, client, st)
-		})
-	}
-	all.Wait()
-	return st, ctx.Err()
-}
-
-// members joins the endpoints of each instance.
-func members(list []graylib.Instance) []member {
-	var out []member
 	for _, in := range list {
-		service, rpc := strings.CutSuffix(in.Service, graylib.RPCServiceSuffix)
-		i := slices.IndexFunc(out, func(m member) bool { return m.Service == service && m.Instance == in.ID })
-		if i < 0 {
-			i = len(out)
-			out = append(out, member{Service: service, Tag: in.Tag, Instance: in.ID})
-		}
-		if !rpc {
-			out[i].Addr = in.Addr
-		}
+		m := member{Service: in.Service, Tag: in.Tag, Instance: in.ID, Addr: in.Addr}
+		m.judge(in, st)
+		st.Instances = append(st.Instances, m)
 	}
-	slices.SortFunc(out, func(a, b member) int {
-		return cmp.Or(cmp.Compare(a.Service, b.Service), cmp.Compare(a.Tag, b.Tag), cmp.Compare(a.Addr, b.Addr), cmp.Compare(a.Instance, b.Instance))
-	})
-	return out
+	return st, nil
 }
 
-// ask asks one instance.
-func (m *member) ask(ctx context.Context, client *http.Client, st fleetStatus) {
-	if m.Addr == "" {
-		m.Problem = "unknown: it has no HTTP endpoint in the registry to ask"
+// judge says whether an instance is on what is published.
+func (m *member) judge(in fleet.Instance, st fleetStatus) {
+	if in.Status == nil {
+		m.Problem = "unknown: " + in.Problem
 		return
 	}
-	var status graylib.Status
-	if err := getStatus(ctx, client, m.Addr, &status); err != nil {
-		m.Problem = "unknown: " + strings.Join(strings.Fields(err.Error()), " ")
-		return
-	}
-	m.Rules = status.Rules
+	m.Rules = in.Status.Rules
 	switch {
-	case status.Instance != m.Instance && m.Instance != m.Addr:
-		m.Problem = fmt.Sprintf("unknown: instance %q answers at its address", status.Instance)
 	case m.Rules.Refusal != "":
 		m.Problem = "refused: " + m.Rules.Refusal
 	case m.Rules.Revision != st.Published && st.Problem == "":
 		m.Problem = fmt.Sprintf("on revision %d, published is %d", m.Rules.Revision, st.Published)
 	}
-}
-
-func getStatus(ctx context.Context, client *http.Client, addr string, out *graylib.Status) error {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+addr+graylib.StatusPath, nil)
-	if err != nil {
-		return err
-	}
-	resp, err := client.Do(req)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = resp.Body.Close() }()
-	if resp.StatusCode != http.StatusOK {
-		return fmt.Errorf("%s answers %d", graylib.StatusPath, resp.StatusCode)
-	}
-	return json.NewDecoder(io.LimitReader(resp.Body, maxStatus)).Decode(out)
 }
 
 func (s fleetStatus) write(out io.Writer, addr string) error {

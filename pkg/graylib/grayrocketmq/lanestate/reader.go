@@ -1,0 +1,275 @@
+package lanestate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/graychain/graychain/pkg/graylib"
+	"github.com/graychain/graychain/pkg/graylib/grayrocketmq/ownership"
+	"github.com/graychain/graychain/pkg/graylib/grayrocketmq/remoting"
+)
+
+// Prefixes of the topics that brokers keep for a group (org.apache.rocketmq.common.MixAll).
+const (
+	RetryPrefix = "%RETRY%"
+	DeadPrefix  = "%DLQ%"
+)
+
+// ErrNoBroker is wrapped where the name server knows no broker that takes messages.
+var ErrNoBroker = errors.New("no broker is registered at the name server")
+
+// Reader reads from all brokers of a name server. It is safe for concurrent use.
+type Reader struct {
+	api   *remoting.Client
+	limit int64 // how many waiting messages of one group are counted; beyond it the count says that there are more
+}
+
+// defaultLimit bounds the messages that are looked at to count them: they come with their bodies.
+const defaultLimit = 1000
+
+// Open makes a reader. It connects when it is first used.
+func Open(c remoting.Config) (*Reader, error) {
+	api, err := remoting.New(c)
+	if err != nil {
+		return nil, err
+	}
+	return &Reader{api: api, limit: defaultLimit}, nil
+}
+
+// Close ends its connections.
+func (r *Reader) Close() error { return r.api.Close() }
+
+// API is the connection itself, for requests that have no place here.
+func (r *Reader) API() *remoting.Client { return r.api }
+
+// Brokers returns the brokers: name -> the master's address. The error wraps [ErrNoBroker] where there are none.
+func (r *Reader) Brokers(ctx context.Context) (map[string]string, error) {
+	brokers, err := r.api.Brokers(ctx)
+	if err == nil && len(brokers) == 0 {
+		err = ErrNoBroker
+	}
+	return brokers, err
+}
+
+// Groups are the consumer groups that the brokers know, by name.
+type Groups map[string]bool
+
+// Groups lists the groups of all brokers.
+func (r *Reader) Groups(ctx context.Context, brokers map[string]string) (Groups, error) {
+	all := make(Groups)
+	for _, name := range slices.Sorted(maps.Keys(brokers)) {
+		list, err := r.api.Groups(ctx, brokers[name])
+		if err != nil {
+			return nil, fmt.Errorf("broker %q: %w", name, err)
+		}
+		for _, g := range list {
+			all[g] = true
+		}
+	}
+	return all, nil
+}
+
+// Bases returns the application's groups that graylib consumes for: those with a <group>__tagged.
+func (g Groups) Bases() []string {
+	var bases []string
+	for name := range g {
+		if base, ok := strings.CutSuffix(name, graylib.GroupTaggedSuffix); ok && base != "" {
+			bases = append(bases, base)
+		}
+	}
+	slices.Sort(bases)
+	return bases
+}
+
+// LaneGroup is the name of a lane's group, and TaggedGroup that of <group>__tagged.
+func LaneGroup(base string, tag graylib.Tag) string {
+	return base + graylib.GroupLaneInfix + string(tag)
+}
+
+// TaggedGroup is the name of the baseline's group for tagged messages.
+func TaggedGroup(base string) string { return base + graylib.GroupTaggedSuffix }
+
+// Group is what the brokers hold for one consumer group.
+type Group struct {
+	Name        string   `json:"name"`
+	Members     []Member `json:"members"`
+	Queues      []Queue  `json:"queues"` // of its topics, not of its retry topic
+	Waiting     Count    `json:"waiting"`
+	Retries     Count    `json:"retries"`     // to be delivered again: stored in the group's retry topic, or delayed until they are
+	DeadLetters Count    `json:"deadLetters"` // that the broker still keeps
+	Problems    []string `json:"problems,omitempty"`
+	err         error    // the first failure
+	mu          sync.Mutex
+}
+
+// Err is why something of the group is unknown, nil where all is known.
+func (g *Group) Err() error { return g.err }
+
+// Member is one live member, as the broker lists it.
+type Member struct {
+	ID      string      `json:"id"`
+	Service string      `json:"service,omitempty"` // empty: the id isn't graylib's
+	Tag     graylib.Tag `json:"tag"`
+	Role    string      `json:"role,omitempty"` // own or standin
+}
+
+// Queue is one queue of a group's topic.
+type Queue struct {
+	Topic     string `json:"topic"`
+	Broker    string `json:"broker"`
+	ID        int    `json:"id"`
+	Committed int64  `json:"committed"` // -1 = nothing is stored
+	End       int64  `json:"end"`       // the offset that its next message will have
+	Behind    int64  `json:"behind"`    // End - Committed: messages that the group's filter leaves out count until it has passed them
+}
+
+func (q Queue) remoting() remoting.Queue {
+	return remoting.Queue{Topic: q.Topic, Broker: q.Broker, ID: q.ID}
+}
+
+// Read reads groups, all at once. tags gives the tag whose messages are a group's, "" for all messages of its topics. What
+// can't be read of a group is said in its Problems. The error is the context's alone.
+func (r *Reader) Read(ctx context.Context, brokers map[string]string, names []string, tag graylib.Tag) ([]*Group, error) {
+	groups := make([]*Group, len(names))
+	delayed := r.delayed(ctx, brokers)
+	var all sync.WaitGroup
+	free := make(chan struct{}, 16)
+	for i, name := range names {
+		groups[i] = &Group{Name: name, Members: []Member{}, Queues: []Queue{}}
+		all.Go(func() {
+			free <- struct{}{}
+			defer func() { <-free }()
+			for _, broker := range slices.Sorted(maps.Keys(brokers)) {
+				if err := r.read(ctx, groups[i], broker, brokers[broker], tag); err != nil {
+					groups[i].problem(fmt.Errorf("broker %q: %w", broker, err))
+				}
+			}
+			d, err := delayed()
+			if err != nil {
+				groups[i].problem(fmt.Errorf("delayed retries: %w", err))
+			}
+			groups[i].Retries = groups[i].Retries.plus(d[RetryPrefix+name])
+		})
+	}
+	all.Wait()
+	return groups, ctx.Err()
+}
+
+func (g *Group) problem(err error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.err == nil {
+		g.err = err
+	}
+	g.Problems = append(g.Problems, err.Error())
+}
+
+// read adds what one broker holds.
+func (r *Reader) read(ctx context.Context, g *Group, broker, addr string, tag graylib.Tag) error {
+	ids, err := r.api.Members(ctx, addr, g.Name)
+	if err != nil {
+		return err
+	}
+	for _, id := range ids {
+		if !slices.ContainsFunc(g.Members, func(m Member) bool { return m.ID == id }) {
+			g.Members = append(g.Members, member(id))
+		}
+	}
+	topics, err := r.api.TopicsOf(ctx, addr, g.Name)
+	if err != nil {
+		return err
+	}
+	for _, topic := range topics {
+		if strings.HasPrefix(topic, RetryPrefix) || strings.HasPrefix(topic, DeadPrefix) {
+			continue
+		}
+		queues, err := r.queues(ctx, broker, addr, g.Name, topic)
+		if err != nil {
+			return err
+		}
+		g.Queues = append(g.Queues, queues...)
+		for _, q := range queues {
+			g.Waiting = g.Waiting.plus(r.count(ctx, addr, g.Name, q, max(q.Committed, 0), q.End, filterOf(topic, tag), r.limit-g.Waiting.N))
+		}
+	}
+	retries, err := r.queues(ctx, broker, addr, g.Name, RetryPrefix+g.Name)
+	if err != nil {
+		return err
+	}
+	for _, q := range retries {
+		from := q.Committed
+		if from < 0 { // nothing was consumed of it yet
+			if from, err = r.api.MinOffset(ctx, addr, q.remoting()); err != nil {
+				return err
+			}
+		}
+		g.Retries = g.Retries.plus(r.stored(ctx, addr, g.Name, q, from))
+	}
+	dead, err := r.queues(ctx, broker, addr, g.Name, DeadPrefix+g.Name)
+	if err != nil {
+		return err
+	}
+	for _, q := range dead {
+		from, err := r.api.MinOffset(ctx, addr, q.remoting())
+		if err != nil {
+			return err
+		}
+		g.DeadLetters = g.DeadLetters.plus(r.stored(ctx, addr, g.Name, q, from))
+	}
+	return nil
+}
+
+func member(id string) Member {
+	m, err := ownership.ParseMember(id)
+	if err != nil { // <group>'s members run the client's own consumer: their ids have other roles
+		_, name, _ := strings.Cut(id, "@")
+		if parts := strings.Split(name, "#"); len(parts) == 5 {
+			tag, _ := graylib.ParseTag(strings.TrimPrefix(parts[1], graylib.Untagged.String()))
+			return Member{ID: id, Service: parts[0], Tag: tag, Role: string(graylib.RoleOwn)}
+		}
+		return Member{ID: id}
+	}
+	return Member{ID: id, Service: m.Service, Tag: m.Tag, Role: string(m.Role)}
+}
+
+// queues returns a topic's queues on one broker with a group's offsets; none where the topic isn't there.
+func (r *Reader) queues(ctx context.Context, broker, addr, group, topic string) ([]Queue, error) {
+	route, err := r.api.Route(ctx, topic)
+	if errors.Is(err, remoting.ErrNoTopic) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	var list []Queue
+	for _, rq := range route.Queues {
+		if rq.Broker != broker {
+			continue
+		}
+		q := Queue{Topic: topic, Broker: broker, ID: rq.ID, Committed: -1}
+		if q.End, err = r.api.MaxOffset(ctx, addr, rq); err != nil {
+			return nil, err
+		}
+		offset, stored, err := r.api.ConsumerOffset(ctx, addr, group, rq)
+		if err != nil {
+			return nil, err
+		}
+		if q.Behind = q.End; stored {
+			q.Committed, q.Behind = offset, max(q.End-offset, 0)
+		}
+		list = append(list, q)
+	}
+	return list, nil
+}
+
+func filterOf(topic string, tag graylib.Tag) remoting.Subscription {
+	if tag == graylib.Untagged {
+		return remoting.Subscription{Topic: topic, Expression: "*", Type: "TAG"}
+	}
+	return remoting.Subscription{Topic: topic, Expression: graylib.MessageKeys.Tag + " = '" + string(tag) + "'", Type: "SQL92"}
+}
