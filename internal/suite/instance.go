@@ -29,6 +29,9 @@ var Laned = []string{"a", "b", "c"}
 // named without it.
 const ServicePrefix = "service "
 
+// JournalFolder is where, in the state folder, the services keep their journals: what they reported outlives being killed.
+const JournalFolder = "journal"
+
 const (
 	readyLimit = 60 * time.Second
 	readyEvery = 30 * time.Millisecond
@@ -86,6 +89,7 @@ func (i *Instance) env(o Options) []string {
 		graylib.EnvNacosAddr:     o.NacosAddr,
 		graylib.EnvNamesrvAddr:   o.NamesrvAddr,
 		graylib.EnvObserver:      i.suite.ObserverURL(),
+		graylib.EnvJournal:       filepath.Join(o.State, JournalFolder),
 		graylib.EnvState:         filepath.Join(o.State, "services", i.Name),
 		graylib.EnvNacosUsername: "",
 	}

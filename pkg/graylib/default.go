@@ -82,8 +82,8 @@ func fromEnvironment(backend Backend) (*Runtime, error) {
 }
 
 // Open makes a runtime for an identity and a configuration: with the registry and rules of the backend (nil = that of
-// [RegisterBackend]) where a Nacos address is configured, and the observer's reporter where an observer is. Further
-// options come last. With the kill switch thrown (GRAY_ENABLED=off) nothing is connected.
+// [RegisterBackend]) where a Nacos address is configured, the journal where a folder for it is, and the observer's reporter
+// where an observer alone is. Further options come last. With the kill switch thrown (GRAY_ENABLED=off) nothing is connected.
 func Open(id Identity, c Config, backend Backend, opts ...Option) (*Runtime, error) {
 	if backend == nil {
 		defaults.mu.Lock()
@@ -104,9 +104,6 @@ func open(id Identity, c Config, backend Backend, opts ...Option) (rt *Runtime, 
 	if id, err = id.complete(); err != nil {
 		return nil, err
 	}
-	if c.Journal != "" {
-		return nil, invalid(EnvJournal, c.Journal, "there is no journal yet; leave it empty")
-	}
 	if c.NacosAddr != "" && backend == nil {
 		return nil, fmt.Errorf("%w: %s=%q, but no backend is linked in: import github.com/graychain/graychain/pkg/graylib/graynacos",
 			ErrInvalidConfig, EnvNacosAddr, c.NacosAddr)
@@ -119,7 +116,19 @@ func open(id Identity, c Config, backend Backend, opts ...Option) (rt *Runtime, 
 			}
 		}
 	}()
-	if c.Observer != "" {
+	var given Runtime // what the further options say; what is opened here logs to the same logger
+	for _, o := range opts {
+		o(&given)
+	}
+	switch {
+	case c.Journal != "":
+		journal, err := OpenJournal(c.Journal, id, c.Observer, given.Logger())
+		if err != nil {
+			return nil, err
+		}
+		opened = append(opened, journal)
+		all = append(all, WithReporter(journal))
+	case c.Observer != "":
 		reporter, err := NewHTTPReporter(c.Observer)
 		if err != nil {
 			return nil, err
@@ -128,10 +137,6 @@ func open(id Identity, c Config, backend Backend, opts ...Option) (rt *Runtime, 
 		all = append(all, WithReporter(reporter))
 	}
 	if c.NacosAddr != "" {
-		var given Runtime // what the further options say; the backend logs to the same logger
-		for _, o := range opts {
-			o(&given)
-		}
 		registry, source, err := backend(id, c, given.Logger())
 		if err != nil {
 			return nil, err

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -192,8 +194,14 @@ func TestOpenRefuses(t *testing.T) {
 	refused(t, err, "GRAY_NACOS_ADDR", "n:8848", "graynacos")
 	_, err = graylib.Open(a, graylib.Config{Enabled: true, Observer: "n:1"}, nil)
 	refused(t, err, "GRAY_OBSERVER", "n:1", "http://")
-	_, err = graylib.Open(a, graylib.Config{Enabled: true, Journal: "/j"}, nil)
-	refused(t, err, "GRAY_JOURNAL", "/j", "no journal yet")
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, err = graylib.Open(a, graylib.Config{Enabled: true, Journal: file}, nil)
+	refused(t, err, "GRAY_JOURNAL", file, "folder that can be written to")
+	_, err = graylib.Open(a, graylib.Config{Enabled: true, Journal: t.TempDir(), Observer: "n:1"}, nil)
+	refused(t, err, "GRAY_OBSERVER", "n:1", "http://")
 	_, err = graylib.Open(graylib.Identity{}, graylib.Config{Enabled: true}, nil)
 	refused(t, err, "GRAY_SERVICE", "", "want")
 }

@@ -4,9 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"io"
-	"net/http"
-	"net/url"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -28,8 +25,7 @@ const (
 // observer (a status 4xx other than 408 and 429), or can't be handed on in four tries, is dropped and counted. An event whose
 // answer got lost is posted again: an observer knows it by its eventId. Its methods are safe for concurrent use.
 type HTTPReporter struct {
-	url     string
-	client  *http.Client
+	poster
 	queue   chan Event
 	cancel  context.CancelFunc // ends the posting
 	stopped chan struct{}      // closed when nothing is posted any more
@@ -48,16 +44,13 @@ func NewHTTPReporter(base string) (*HTTPReporter, error) {
 }
 
 func newHTTPReporter(base string, backoff, closeWait time.Duration) (*HTTPReporter, error) {
-	u, err := url.Parse(base)
-	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" || u.RawQuery != "" || u.Fragment != "" {
-		return nil, invalid(EnvObserver, base, "want a URL like http://127.0.0.1:20099")
+	p, err := newPoster(base)
+	if err != nil {
+		return nil, err
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	// A transport of its own: closing idle connections must not touch the program's. One connection is enough.
-	transport := http.DefaultTransport.(*http.Transport).Clone()
 	r := &HTTPReporter{
-		url:       u.JoinPath(ObserverPath).String(),
-		client:    &http.Client{Timeout: reporterTimeout, Transport: transport},
+		poster:    p,
 		queue:     make(chan Event, reporterQueue),
 		cancel:    cancel,
 		stopped:   make(chan struct{}),
@@ -162,33 +155,4 @@ func (r *HTTPReporter) send(ctx context.Context, events []Event) {
 		}
 	}
 	r.dropped.Add(lines)
-}
-
-// post makes one try. It returns false where another one may help, else the number of lines that were refused.
-func (r *HTTPReporter) post(ctx context.Context, body []byte, lines int64) (refused int64, done bool) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, r.url, bytes.NewReader(body))
-	if err != nil {
-		return 0, false
-	}
-	req.Header.Set("Content-Type", "application/x-ndjson")
-	resp, err := r.client.Do(req)
-	if err != nil {
-		return 0, false
-	}
-	defer func() { _ = resp.Body.Close() }()
-	answer, err := io.ReadAll(io.LimitReader(resp.Body, 64<<10)) // read to its end, so that the connection is used again
-	switch code := resp.StatusCode; {
-	case code/100 == 2:
-		return 0, true
-	case code == http.StatusRequestTimeout, code == http.StatusTooManyRequests, code/100 != 4:
-		return 0, false
-	}
-	// The observer keeps the good lines of a batch with bad ones, and says how many were bad.
-	var posted struct {
-		RefusedTotal int64 `json:"refusedTotal"`
-	}
-	if err == nil && json.Unmarshal(answer, &posted) == nil && posted.RefusedTotal > 0 && posted.RefusedTotal <= lines {
-		return posted.RefusedTotal, true
-	}
-	return lines, true
 }

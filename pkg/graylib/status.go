@@ -26,6 +26,7 @@ type Status struct {
 	TagDisagreements int64                `json:"tagDisagreements,omitempty"` // carriers that named another tag than the one that counted
 	BaggageFull      int64                `json:"baggageFull,omitempty"`      // tags that found no room in a baggage header
 	DroppedEvents    int64                `json:"droppedEvents"`
+	Journal          *JournalStatus       `json:"journal,omitempty"`   // where there is one
 	Consumers        []ConsumerState      `json:"consumers,omitempty"` // of messages
 }
 
@@ -37,6 +38,10 @@ func (rt *Runtime) Status() Status {
 		Rules: rt.rules.Status(), Routes: rt.Routes(), Ejected: rt.Ejected(), Ejections: rt.Ejections(), MalformedTags: rt.malformedTags.Load(), StrippedHeaders: rt.propagation.stripper.total.Load(),
 	}
 	rt.propagation.fill(&s)
+	if j, ok := rt.reporter.(interface{ Status() JournalStatus }); ok {
+		status := j.Status()
+		s.Journal = &status
+	}
 	s.Consumers = rt.Consumers()
 	if d, ok := rt.reporter.(interface{ Dropped() int64 }); ok {
 		s.DroppedEvents = d.Dropped()

@@ -175,7 +175,7 @@ func graySettings(messages bool) []setting {
 	}
 	return append(list,
 		setting{name: graylib.EnvObserver, usage: "URL of an observer to report to; default: none"},
-		setting{name: graylib.EnvJournal, usage: "folder for the journal of reports; default: none"},
+		setting{name: graylib.EnvJournal, usage: "folder for the journal of reports, which survives kill -9; default: none"},
 		setting{name: EnvTracesExporter, usage: "otlp or none: OpenTelemetry traces; default: otlp where OTEL_EXPORTER_OTLP_ENDPOINT is set", envOnly: true},
 		setting{name: graylib.EnvBaggage, fallback: "off", usage: "on or off: the tag in W3C baggage beside our own key"},
 		setting{name: graylib.EnvPresets, usage: "other systems' keys beside ours: mse,polaris=<lane group>,sermant=<key>,joylive=<lane space id>; default: none"},
