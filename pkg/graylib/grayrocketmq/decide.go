@@ -82,9 +82,13 @@ func decide(k kind, own graylib.Tag, m seen, rules graylib.Rules, c graylib.Cons
 		if m.tag != string(own) {
 			return verdict{reason: reasonGuard, quiet: true}
 		}
-		if lane, ok := rules.Lane(own); ok && m.stored.Before(boundary(lane)) {
+		lane, ok := rules.Lane(own)
+		switch {
+		case !ok: // the member is about to leave: what is here is nobody's in this group any more
+			return verdict{reason: reasonUnlisted, wait: true}
+		case m.stored.Before(boundary(lane)):
 			return verdict{reason: reasonBoundary}
-		} else if ok && !lane.Until.IsZero() && !m.stored.Before(lane.Until) {
+		case !lane.Until.IsZero() && !m.stored.Before(lane.Until):
 			return verdict{reason: reasonForgotten, wait: true} // neither handled nor skipped here: it may be listed again
 		}
 		v = verdict{handle: true, reason: reasonLane}

@@ -45,7 +45,7 @@ func TestDecide(t *testing.T) {
 		{"lane: its own", kindLane, seen{tag: "gray", stored: later, wanted: true}, rules(lane), ignore, ok(reasonLane)},
 		{"lane: its own, mode all", kindLane, seen{tag: "gray", stored: later, wanted: true}, rules(lane), all, ok(reasonLane)},
 		{"lane: its own, retired", kindLane, seen{tag: "gray", stored: later, wanted: true}, rules(retired), ignore, ok(reasonLane)},
-		{"lane: its own, listed no more", kindLane, seen{tag: "gray", stored: later, wanted: true}, rules(), ignore, ok(reasonLane)},
+		{"lane: its own, listed no more", kindLane, seen{tag: "gray", stored: later, wanted: true}, rules(), ignore, verdict{reason: reasonUnlisted, wait: true}},
 		{"lane: its own, not wanted", kindLane, seen{tag: "gray", stored: later}, rules(lane), ignore, no(reasonExpression)},
 		{"lane: at the boundary", kindLane, seen{tag: "gray", stored: at.Add(-boundaryMargin), wanted: true}, rules(lane), ignore, ok(reasonLane)},
 		{"lane: before the boundary", kindLane, seen{tag: "gray", stored: early, wanted: true}, rules(lane), ignore, no(reasonBoundary)},

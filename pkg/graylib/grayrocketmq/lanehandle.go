@@ -17,12 +17,11 @@ import (
 // handle takes a batch that has begun to its end: handled, skipped, or sent back. It returns false where the life of the
 // queue ended badly; nothing is committed then.
 func (q *laneQueue) handle(span *ownership.Span, batch []delivery) bool {
-	level := 0
 	if batch[0].sub == nil {
 		return q.unknown(span, batch)
 	}
-	var result consumer.ConsumeResult
-	if result, level, _ = q.call(batch); result == consumer.ConsumeSuccess {
+	result, level, _ := q.call(batch)
+	if result == consumer.ConsumeSuccess {
 		return true
 	}
 	for _, d := range batch {
