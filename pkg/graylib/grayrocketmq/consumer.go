@@ -117,7 +117,8 @@ func (c *Consumer) filter(topic string) graylib.Filter {
 	return c.rt.Rules().Consumption(c.rt.Identity().Service, c.baseGroup(), topic).Filter
 }
 
-// Subscribe adds a topic, before Start. The selector takes a tag list; SQL92 is refused by name.
+// Subscribe adds a topic, before Start, or replaces it. The selector takes a tag list or an SQL92 expression (package sql92); an
+// error wraps [ErrInvalidOption] and quotes what is wrong. In <group> the broker evaluates it, in the others the client.
 func (c *Consumer) Subscribe(topic string, selector consumer.MessageSelector,
 	f func(context.Context, ...*primitive.MessageExt) (consumer.ConsumeResult, error)) error {
 	s, err := newSubscription(qualified(c.set.namespace, topic), selector, f)

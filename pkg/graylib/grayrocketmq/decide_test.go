@@ -1,6 +1,7 @@
 package grayrocketmq
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -161,6 +162,12 @@ func TestSelector(t *testing.T) {
 		filter graylib.Filter
 		want   consumer.MessageSelector
 	}{
+		{"sql:a > 5", kindBase, graylib.FilterServer, consumer.MessageSelector{Type: consumer.SQL92, Expression: "(gray_tag IS NULL) AND (a > 5)"}},
+		{"sql:a > 5 -- six", kindBase, graylib.FilterServer, consumer.MessageSelector{Type: consumer.SQL92, Expression: "(gray_tag IS NULL) AND (a > 5)"}},
+		{"sql:a = 5) OR (TRUE = TRUE", kindBase, graylib.FilterServer, consumer.MessageSelector{Type: consumer.SQL92, Expression: "(gray_tag IS NULL) AND (a = 5)"}},
+		{"sql:a > 5", kindTagged, graylib.FilterServer, consumer.MessageSelector{Type: consumer.SQL92, Expression: "gray_tag IS NOT NULL"}},
+		{"sql:a > 5", kindLane, graylib.FilterServer, consumer.MessageSelector{Type: consumer.SQL92, Expression: "gray_tag = 'gray'"}},
+		{"sql:a > 5", kindBase, graylib.FilterClient, consumer.MessageSelector{Type: consumer.TAG, Expression: "*"}},
 		{"*", kindBase, graylib.FilterServer, consumer.MessageSelector{Type: consumer.SQL92, Expression: "gray_tag IS NULL"}},
 		{"a|| b ||a", kindBase, graylib.FilterServer, consumer.MessageSelector{Type: consumer.SQL92, Expression: "gray_tag IS NULL AND TAGS IN ('a', 'b')"}},
 		{"it's", kindBase, graylib.FilterServer, consumer.MessageSelector{Type: consumer.SQL92, Expression: "gray_tag IS NULL AND TAGS IN ('it''s')"}},
@@ -171,7 +178,11 @@ func TestSelector(t *testing.T) {
 		{"a||b", kindTagged, graylib.FilterClient, consumer.MessageSelector{Type: consumer.TAG, Expression: "*"}},
 		{"a||b", kindLane, graylib.FilterClient, consumer.MessageSelector{Type: consumer.TAG, Expression: "*"}},
 	} {
-		s, err := newSubscription("T", consumer.MessageSelector{Expression: tc.expr}, newSink().handle)
+		sel := consumer.MessageSelector{Expression: tc.expr}
+		if expr, ok := strings.CutPrefix(tc.expr, "sql:"); ok {
+			sel = consumer.MessageSelector{Type: consumer.SQL92, Expression: expr}
+		}
+		s, err := newSubscription("T", sel, newSink().handle)
 		if err != nil {
 			t.Fatal(err)
 		}

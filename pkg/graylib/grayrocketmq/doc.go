@@ -28,6 +28,12 @@
 // itself, with the application's options for handlers at once, batches, deliveries, limiter and interceptors; the options of
 // flow control don't apply there (nothing is cached beyond one pull), nor does WithConsumeTimeout.
 //
+// # The application's own expression
+//
+// Tag lists and SQL92 expressions (package sql92) are evaluated by the broker in <group>, together with the group's filter, and
+// by the client in the other groups, where a lane's version may subscribe differently from its stand-ins. What an expression
+// rejects is skipped and counted. Expressions are checked by Subscribe and, in <group>, by the broker at Start.
+//
 // # Batches
 //
 // With consumer.WithConsumeMessageBatchMaxSize a handler gets several messages at once, all of one topic and one tag: what the
@@ -47,7 +53,7 @@
 //
 // # Not yet
 //
-// Refused by name, with [ErrNotSupported]: broadcasting consumption, ordered consumption with consumer.WithAutoCommit(false),
-// and SQL92 expressions of the application. All members of a lane's group are to
+// Refused by name, with [ErrNotSupported]: broadcasting consumption, and ordered consumption with
+// consumer.WithAutoCommit(false). All members of a lane's group are to
 // subscribe to the same topics: a queue goes to a member by the list alone, and waits at one that doesn't.
 package grayrocketmq

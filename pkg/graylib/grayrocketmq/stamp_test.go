@@ -235,8 +235,17 @@ func TestOpenConsumerRefuses(t *testing.T) {
 	if err := c.Start(); !errors.Is(err, ErrState) {
 		t.Errorf("Start without a topic gave %v", err)
 	}
-	if err := c.Subscribe("T", consumer.MessageSelector{Type: consumer.SQL92, Expression: "a > 1"}, newSink().handle); !errors.Is(err, ErrNotSupported) {
-		t.Errorf("an SQL92 expression gave %v, want ErrNotSupported", err)
+	for _, tc := range []struct {
+		sel  consumer.MessageSelector
+		says string
+	}{
+		{consumer.MessageSelector{Type: consumer.SQL92, Expression: "a > "}, `"a > "`},
+		{consumer.MessageSelector{Type: consumer.SQL92}, `""`},
+		{consumer.MessageSelector{Type: "SQL93", Expression: "a > 1"}, `"SQL93"`},
+	} {
+		if err := c.Subscribe("T", tc.sel, newSink().handle); !errors.Is(err, ErrInvalidOption) || !strings.Contains(err.Error(), tc.says) {
+			t.Errorf("%+v gave %v, want ErrInvalidOption with %s", tc.sel, err, tc.says)
+		}
 	}
 	if err := c.Subscribe("T", consumer.MessageSelector{}, nil); !errors.Is(err, ErrInvalidOption) {
 		t.Errorf("no handler gave %v, want ErrInvalidOption", err)

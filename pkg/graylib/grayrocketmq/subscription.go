@@ -10,6 +10,7 @@ import (
 	"github.com/apache/rocketmq-client-go/v2/primitive"
 
 	"github.com/graychain/graychain/pkg/graylib"
+	"github.com/graychain/graychain/pkg/graylib/grayrocketmq/sql92"
 )
 
 // Handler is the application's function, as the client's Subscribe takes it.
@@ -17,8 +18,9 @@ type Handler = func(context.Context, ...*primitive.MessageExt) (consumer.Consume
 
 // subscription is one topic that the application wants.
 type subscription struct {
-	topic   string   // as on the wire, namespace included
-	tags    []string // the application's tag list; nil = all
+	topic   string      // as on the wire, namespace included
+	tags    []string    // the application's tag list; nil = all
+	expr    *sql92.Expr // the application's SQL92 expression; nil = none
 	handler Handler
 }
 
@@ -33,11 +35,17 @@ func newSubscription(topic string, s consumer.MessageSelector, f Handler) (*subs
 	sub := &subscription{topic: topic, handler: f}
 	switch s.Type {
 	case "", consumer.TAG:
-	default:
-		return nil, fmt.Errorf("%w: topic %q: expression type %s: only tag lists (consumer.TAG) yet", ErrNotSupported, topic, s.Type)
-	}
-	if s.Expression == "" || s.Expression == "*" {
+		if s.Expression == "" || s.Expression == "*" {
+			return sub, nil
+		}
+	case consumer.SQL92:
+		var err error
+		if sub.expr, err = sql92.Parse(s.Expression); err != nil {
+			return nil, fmt.Errorf("%w: topic %q: %w", ErrInvalidOption, topic, err)
+		}
 		return sub, nil
+	default:
+		return nil, fmt.Errorf("%w: topic %q: expression type %q: want %s or %s", ErrInvalidOption, topic, s.Type, consumer.TAG, consumer.SQL92)
 	}
 	for tag := range strings.SplitSeq(s.Expression, "||") {
 		if tag = strings.TrimSpace(tag); tag != "" && !slices.Contains(sub.tags, tag) {
@@ -49,11 +57,22 @@ func newSubscription(topic string, s consumer.MessageSelector, f Handler) (*subs
 
 // wants tells whether the application's expression matches.
 func (s *subscription) wants(msg *primitive.MessageExt) bool {
+	if s.expr != nil {
+		properties := msg.GetProperties()
+		ok, err := s.expr.Match(func(name string) (string, bool) {
+			v, ok := properties[name]
+			return v, ok
+		})
+		return ok && err == nil // a broker delivers no message for which the expression has no value
+	}
 	return s.tags == nil || slices.Contains(s.tags, msg.GetTags())
 }
 
 // expression is the application's own, as a broker would take it.
 func (s *subscription) expression() string {
+	if s.expr != nil {
+		return s.expr.String()
+	}
 	if s.tags == nil {
 		return "*"
 	}
@@ -81,6 +100,9 @@ func (s *subscription) sql(k kind, own graylib.Tag) string {
 		return property + " = " + sqlString(string(own))
 	}
 	expr := property + " IS NULL"
+	if s.expr != nil {
+		return "(" + expr + ") AND (" + s.expr.Text() + ")"
+	}
 	if s.tags != nil {
 		list := make([]string, len(s.tags))
 		for i, t := range s.tags {
