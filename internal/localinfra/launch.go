@@ -215,7 +215,9 @@ func (s site) broker() (launch, error) {
 	if err := writeProperties(conf, values); err != nil {
 		return launch{}, err
 	}
-	jvm := append([]string{"-Xms128m", "-Xmx256m", "-XX:MaxDirectMemorySize=256m"},
+	// Each thread that stores messages keeps a buffer of 4 MB outside the heap; transactions and retries have threads of
+	// their own, and 256 MB were too little for them.
+	jvm := append([]string{"-Xms128m", "-Xmx256m", "-XX:MaxDirectMemorySize=768m"},
 		opens("java.lang", "java.nio", "jdk.internal.ref", "sun.nio.ch")...)
 	spec, err := s.javaSpec(Broker, brokerGrace, s.rocketJVM(jvm...), "org.apache.rocketmq.broker.BrokerStartup", "-c", conf)
 	if err != nil {

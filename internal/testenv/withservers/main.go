@@ -80,7 +80,13 @@ func start(ctx context.Context) (*localinfra.Servers, string, error) {
 	servers, err := localinfra.Start(ctx, localinfra.Options{
 		State: dir, Discard: true,
 		Nacos: localinfra.Port{Number: 18848}, Namesrv: localinfra.Port{Number: 19876}, Broker: localinfra.Port{Number: 20911},
-		BrokerConfig: map[string]string{"messageDelayLevel": delays},
+		BrokerConfig: map[string]string{
+			"messageDelayLevel": delays,
+			// A half message is asked for after 1 to 4 s rather than after up to 36 s; 15 times, which must take longer than a
+			// producer takes to be known to the broker (30 s). What was answered must be noted by then, else it is asked again, and
+			// the message is stored twice.
+			"transactionTimeOut": "1000", "transactionCheckInterval": "3000", "transactionOpBatchInterval": "100",
+		},
 	})
 	if err != nil {
 		return nil, "", errors.Join(err, os.RemoveAll(dir))
