@@ -115,6 +115,11 @@ type load struct {
 
 // load starts sending perSecond messages of a tag.
 func (w *world) load(p rocketmq.Producer, tag graylib.Tag, perSecond int) *load {
+	return w.loadTo(w.topic, p, tag, perSecond)
+}
+
+// loadTo is load to a topic.
+func (w *world) loadTo(topic string, p rocketmq.Producer, tag graylib.Tag, perSecond int) *load {
 	ctx, cancel := context.WithCancel(graylib.WithTag(context.Background(), tag))
 	l := &load{cancel: cancel, began: time.Now()}
 	const senders = 4
@@ -128,7 +133,7 @@ func (w *world) load(p rocketmq.Producer, tag graylib.Tag, perSecond int) *load 
 					return
 				case <-tick.C:
 				}
-				r, err := p.SendSync(context.WithoutCancel(ctx), primitive.NewMessage(w.topic, []byte("x")))
+				r, err := p.SendSync(context.WithoutCancel(ctx), primitive.NewMessage(topic, []byte("x")))
 				if err != nil && w.mayFail.Load() {
 					continue // not acknowledged: nobody promised anything
 				}
@@ -143,6 +148,20 @@ func (w *world) load(p rocketmq.Producer, tag graylib.Tag, perSecond int) *load 
 		})
 	}
 	return l
+}
+
+// sent is how many were acknowledged.
+func (l *load) sent() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.ids)
+}
+
+// more waits until n more were sent.
+func (l *load) more(t *testing.T, n int) {
+	t.Helper()
+	n += l.sent()
+	eventually(t, "more is sent", func() bool { return l.sent() >= n })
 }
 
 // stop ends the sending and returns all ids.

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -19,31 +18,37 @@ import (
 
 // ledger is what all instances together handled: by message id, over all groups. A place is "<who> <group>".
 type ledger struct {
-	mu    sync.Mutex
-	times map[string]map[string]int // id -> place -> times
-	tags  map[string]graylib.Tag    // id -> the last handler's context's
-	log   map[string][]string       // id -> each delivery, for failures
+	mu   sync.Mutex
+	seen map[string][]handed // by id
 }
 
-func newLedger() *ledger {
-	return &ledger{times: make(map[string]map[string]int), tags: make(map[string]graylib.Tag), log: make(map[string][]string)}
+// handed is one delivery to a handler.
+type handed struct {
+	at    time.Time
+	who   string
+	group string
+	tag   graylib.Tag // the context's
+	from  string      // queue and offset
 }
+
+func (h handed) place() string { return h.who + " " + h.group }
+
+func (h handed) String() string {
+	return fmt.Sprintf("%s %s by %s from %s", h.at.Format("05.000"), h.group, h.who, h.from)
+}
+
+func newLedger() *ledger { return &ledger{seen: make(map[string][]handed)} }
 
 // sink is the handler of an instance: what it handles is noted under who, and act says the result (nil = success).
 func (l *ledger) sink(who string, act func(ctx context.Context, m *primitive.MessageExt) consumer.ConsumeResult) *sink {
 	s := newSink()
 	s.act = func(ctx context.Context, m *primitive.MessageExt) consumer.ConsumeResult {
-		group := "?"
+		h := handed{at: time.Now(), who: who, tag: graylib.TagFrom(ctx), from: fmt.Sprintf("%s@%d", queueName(m.Queue), m.QueueOffset)}
 		if c, ok := primitive.GetConsumerCtx(ctx); ok {
-			group = c.ConsumerGroup
+			h.group = c.ConsumerGroup
 		}
 		l.mu.Lock()
-		if l.times[m.MsgId] == nil {
-			l.times[m.MsgId] = make(map[string]int)
-		}
-		l.times[m.MsgId][who+" "+group]++
-		l.tags[m.MsgId] = graylib.TagFrom(ctx)
-		l.log[m.MsgId] = append(l.log[m.MsgId], fmt.Sprintf("%s %s by %s from %s@%d", time.Now().Format("05.000"), group, who, queueName(m.Queue), m.QueueOffset))
+		l.seen[m.MsgId] = append(l.seen[m.MsgId], h)
 		l.mu.Unlock()
 		if act == nil {
 			return consumer.ConsumeSuccess
@@ -53,42 +58,46 @@ func (l *ledger) sink(who string, act func(ctx context.Context, m *primitive.Mes
 	return s
 }
 
-// is tells whether a message was handled as often as wanted at each place, and nowhere else.
-func (l *ledger) is(id string, want map[string]int) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return maps.Equal(l.times[id], want)
+// work is a handler's work: 3 ms.
+func work(context.Context, *primitive.MessageExt) consumer.ConsumeResult {
+	time.Sleep(3 * time.Millisecond) // the work
+	return consumer.ConsumeSuccess
 }
 
-// at returns where a message was handled, and the tag that its last handler's context bore.
-func (l *ledger) at(id string) (map[string]int, graylib.Tag) {
+// deliveries returns a message's, in order.
+func (l *ledger) deliveries(id string) []handed {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return maps.Clone(l.times[id]), l.tags[id]
+	return slices.Clone(l.seen[id])
 }
+
+// places returns where a message was handled, and how often.
+func (l *ledger) places(id string) map[string]int {
+	times := make(map[string]int)
+	for _, h := range l.deliveries(id) {
+		times[h.place()]++
+	}
+	return times
+}
+
+// is tells whether a message was handled as often as wanted at each place, and nowhere else.
+func (l *ledger) is(id string, want map[string]int) bool { return maps.Equal(l.places(id), want) }
 
 // total is how often a message was handled, wherever.
 func (l *ledger) total(id string) int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	n := 0
-	for _, times := range l.times[id] {
-		n += times
-	}
-	return n
+	return len(l.seen[id])
 }
 
-// by is how many messages somebody whose name begins so handled, in whatever group.
-func (l *ledger) by(prefix string) int {
+// by is how many messages somebody handled, in whatever group.
+func (l *ledger) by(who string) int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	n := 0
-	for _, places := range l.times {
-		for place := range places {
-			if strings.HasPrefix(place, prefix) {
-				n++
-				break
-			}
+	for _, list := range l.seen {
+		if slices.ContainsFunc(list, func(h handed) bool { return h.who == who }) {
+			n++
 		}
 	}
 	return n
@@ -110,7 +119,7 @@ func (l *ledger) once(t *testing.T, what string, ids []string) {
 		case n > 1:
 			repeated += n - 1
 			if repeated <= 5 {
-				t.Logf("%s: repeated %s: %q", what, id, l.deliveries(id))
+				t.Logf("%s: repeated %s: %v", what, id, l.deliveries(id))
 			}
 		}
 	}
@@ -120,12 +129,6 @@ func (l *ledger) once(t *testing.T, what string, ids []string) {
 	if repeated != 0 {
 		t.Errorf("broke G6 nothing twice: %s: %d repeated of %d", what, repeated, len(ids))
 	}
-}
-
-func (l *ledger) deliveries(id string) []string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return slices.Clone(l.log[id])
 }
 
 // reached polls until cond holds, and tells whether it did within d; [eventually] is for what must.

@@ -360,7 +360,7 @@ func (x *matrix) request(ctx context.Context, m *primitive.Message, w way, noted
 func (x *matrix) replied(reply *primitive.Message, err error, m *primitive.Message, w way) error {
 	id := m.GetProperty(primitive.PropertyUniqueClientMessageIdKeyIndex)
 	if err != nil {
-		return fmt.Errorf("%w, outcome %s, deliveries %q", err, m.GetProperty(propOutcome), x.book.deliveries(id))
+		return fmt.Errorf("%w, outcome %s, deliveries %v", err, m.GetProperty(propOutcome), x.book.deliveries(id))
 	}
 	if reply == nil {
 		return fmt.Errorf("no reply to %s, and no error", m)
@@ -491,11 +491,13 @@ func (x *matrix) judge(when string, reporter *graylibtest.Reporter) {
 	reached(within, done)
 	for _, m := range x.sent {
 		want := x.want(m)
-		got, tag := x.book.at(m.id)
-		if !maps.Equal(got, want) {
-			t.Errorf("broke G3 to G6, %s: %s (%s) was handled %v, want %v: %q", when, m.what, m.id, got, want, x.book.deliveries(m.id))
-		} else if len(got) > 0 && tag != m.tag {
-			t.Errorf("broke G3 propagation, %s: %s was handled with the tag %q, want %q", when, m.what, tag, m.tag)
+		if got := x.book.places(m.id); !maps.Equal(got, want) {
+			t.Errorf("broke G3 to G6, %s: %s (%s) was handled %v, want %v: %v", when, m.what, m.id, got, want, x.book.deliveries(m.id))
+		}
+		for _, h := range x.book.deliveries(m.id) {
+			if h.tag != m.tag {
+				t.Errorf("broke G3 propagation, %s: %s was handled with the tag %q, want %q", when, m.what, h.tag, m.tag)
+			}
 		}
 	}
 }
