@@ -115,16 +115,8 @@ func (o Options) complete() (Options, error) {
 			return o, fmt.Errorf("%w: %s port is %d; it must be from %d to %d", ErrOption, p.name, n, p.min, p.max)
 		}
 	}
-	for _, k := range slices.Sorted(maps.Keys(o.BrokerConfig)) {
-		v := o.BrokerConfig[k]
-		switch {
-		case k == "" || strings.ContainsAny(k, " \t\r\n=:#!\\"):
-			return o, fmt.Errorf("%w: BrokerConfig has the key %q; it must be a name of the broker's configuration", ErrOption, k)
-		case slices.Contains(ownKeys, k):
-			return o, fmt.Errorf("%w: BrokerConfig sets %q to %q; ports, addresses and folders follow from the other options", ErrOption, k, v)
-		case strings.ContainsAny(v, "\r\n"):
-			return o, fmt.Errorf("%w: BrokerConfig sets %q to %q; it must be one line", ErrOption, k, v)
-		}
+	if err := checkBrokerConfig(o.BrokerConfig); err != nil {
+		return o, err
 	}
 	if o.ReadyLimit < 0 {
 		return o, fmt.Errorf("%w: ReadyLimit is %s; it must not be negative", ErrOption, o.ReadyLimit)
@@ -133,4 +125,20 @@ func (o Options) complete() (Options, error) {
 		o.ReadyLimit = DefaultReadyLimit
 	}
 	return o, nil
+}
+
+// checkBrokerConfig refuses what is no configuration, and what follows from other options.
+func checkBrokerConfig(config map[string]string) error {
+	for _, k := range slices.Sorted(maps.Keys(config)) {
+		v := config[k]
+		switch {
+		case k == "" || strings.ContainsAny(k, " \t\r\n=:#!\\"):
+			return fmt.Errorf("%w: BrokerConfig has the key %q; it must be a name of the broker's configuration", ErrOption, k)
+		case slices.Contains(ownKeys, k):
+			return fmt.Errorf("%w: BrokerConfig sets %q to %q; ports, addresses and folders follow from the other options", ErrOption, k, v)
+		case strings.ContainsAny(v, "\r\n"):
+			return fmt.Errorf("%w: BrokerConfig sets %q to %q; it must be one line", ErrOption, k, v)
+		}
+	}
+	return nil
 }

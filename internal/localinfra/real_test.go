@@ -108,6 +108,20 @@ func TestRealServers(t *testing.T) {
 		}
 		messageRoundTrip(t, s, 1)
 	})
+	t.Run("one more broker", func(t *testing.T) {
+		if _, err := s.AddBroker(ctx, Broker, Port{}, nil); !errors.Is(err, ErrOption) {
+			t.Errorf("a name twice = %v, want ErrOption", err)
+		}
+		b, err := s.AddBroker(ctx, "broker-b", Port{Number: 30431}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, addr := range []string{s.BrokerAddr(), b.Addr()} {
+			if err := routed(ctx, s.NamesrvAddr(), routeTopic, addr); err != nil {
+				t.Error(err)
+			}
+		}
+	})
 	t.Run("pause and resume of Nacos", func(t *testing.T) {
 		ready := "http://" + s.NacosAddr() + "/nacos/v3/admin/core/state/readiness"
 		if err := s.Nacos.Pause(); err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -32,6 +33,10 @@ const (
 type Servers struct {
 	// Nacos, Namesrv and Broker are the servers themselves, for faults.
 	Nacos, Namesrv, Broker *Server
+
+	added     []*Server // further brokers
+	newBroker func(name string, port int, config map[string]string, jvm []string) (launch, error)
+	limit     time.Duration
 
 	ports    []ListenPort
 	record   *recorder
@@ -174,13 +179,22 @@ func (s *Servers) plan(o Options) (starter, error) {
 		if err != nil {
 			return err
 		}
-		b := at(Broker, RocketMQ, o.BrokerJVM)
-		b.namesrv, b.config = namesrv.addr, o.BrokerConfig
-		broker, err := b.broker()
+		s.limit = o.ReadyLimit
+		s.newBroker = func(name string, port int, config map[string]string, jvm []string) (launch, error) {
+			b := at(name, RocketMQ, jvm)
+			b.port, b.namesrv, b.config = port, namesrv.addr, config
+			l, err := b.broker()
+			l.spec.Name = name
+			if o.Discard {
+				l.spec.Grace = proc.KillAtOnce
+			}
+			return l, err
+		}
+		broker, err := s.newBroker(Broker, main[Broker], o.BrokerConfig, o.BrokerJVM)
 		if err != nil {
 			return err
 		}
-		for _, l := range []*launch{&nacos, &namesrv, &broker} {
+		for _, l := range []*launch{&nacos, &namesrv} {
 			if o.Discard {
 				l.spec.Grace = proc.KillAtOnce
 			}
@@ -191,6 +205,45 @@ func (s *Servers) plan(o Options) (starter, error) {
 		s.Namesrv.after = s.routeAgain
 		return s.startAll(ctx)
 	}, nil
+}
+
+// AddBroker starts one more broker under the same name server, a master named name, and returns when it is usable. Port,
+// config and jvm are what Broker, BrokerConfig and BrokerJVM of [Options] are for the first. It ends with the others. It must
+// not be called by several goroutines at once, nor after Stop.
+func (s *Servers) AddBroker(ctx context.Context, name string, port Port, config map[string]string, jvm ...string) (*Server, error) {
+	for _, other := range s.all() {
+		if name == "" || name == other.name || name != filepath.Base(name) {
+			return nil, fmt.Errorf("%w: a broker's name is %q; it must be a name that no other server has", ErrOption, name)
+		}
+	}
+	if err := checkBrokerConfig(config); err != nil {
+		return nil, err
+	}
+	config = maps.Clone(config)
+	if config == nil {
+		config = make(map[string]string)
+	}
+	config["brokerName"] = name
+	if port.Number == 0 {
+		port.Number = DefaultBrokerPort
+	}
+	number, ports, err := s.finder.choose(Broker, port)
+	if err != nil {
+		return nil, err
+	}
+	s.ports = append(s.ports, ports...)
+	l, err := s.newBroker(name, number, config, jvm)
+	if err != nil {
+		return nil, err
+	}
+	server := &Server{name: name, launch: l, limit: s.limit, record: s.record, group: s.group}
+	s.added = append(s.added, server)
+	done := s.record.step(name, "start", server.Addr())
+	if err := server.start(ctx, false); err != nil {
+		return nil, err
+	}
+	done(server.Addr())
+	return server, nil
 }
 
 // routeAgain lets a name server that has forgotten everything know the broker at once; by itself the broker would tell it
@@ -235,7 +288,7 @@ func (s *Servers) all() []*Server {
 			out = append(out, server)
 		}
 	}
-	return out
+	return append(out, s.added...)
 }
 
 // Stop ends the servers and waits for their end: Nacos takes about 1.5 s, the broker 8 to 13 s, until it has saved its
@@ -259,11 +312,16 @@ func (s *Servers) stop(ctx context.Context) error {
 		wg.Go(func() { fail(s.Nacos.Stop(ctx)) })
 	}
 	wg.Go(func() {
-		// The broker leaves the name server before that goes.
-		for _, server := range []*Server{s.Broker, s.Namesrv} {
+		// The brokers leave the name server before that goes.
+		var brokers sync.WaitGroup
+		for _, server := range append([]*Server{s.Broker}, s.added...) {
 			if server != nil {
-				fail(server.Stop(ctx))
+				brokers.Go(func() { fail(server.Stop(ctx)) })
 			}
+		}
+		brokers.Wait()
+		if s.Namesrv != nil {
+			fail(s.Namesrv.Stop(ctx))
 		}
 	})
 	wg.Wait()

@@ -6,23 +6,27 @@ import (
 	"testing"
 	"time"
 
+	"github.com/apache/rocketmq-client-go/v2/primitive"
+
 	"github.com/graychain/graychain/internal/localinfra"
 	"github.com/graychain/graychain/pkg/graylib"
 )
 
-// TestBrokerKilledAndRestarted kills a broker of its own under load and starts it again: what was acknowledged is handled.
-// A broker that is killed loses the offsets of its last 5 s, so that much may be repeated.
-func TestBrokerKilledAndRestarted(t *testing.T) {
+// ownServers starts servers that the test may kill or configure, in the full run alone.
+func ownServers(t *testing.T, o localinfra.Options) (context.Context, *localinfra.Servers) {
+	t.Helper()
 	if os.Getenv("GRAYCHAIN_E2E_FULL") != "1" {
-		t.Skip("starts servers of its own: make check-full-messages")
+		t.Skip("starts servers of its own: make check-full-messages-faults")
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
-	defer cancel()
-	servers, err := localinfra.Start(ctx, localinfra.Options{
-		State: t.TempDir(),
-		Nacos: localinfra.Port{Number: 23848}, Namesrv: localinfra.Port{Number: 23876}, Broker: localinfra.Port{Number: 23911},
-		Discard: true,
-	})
+	ctx, cancel := context.WithTimeout(t.Context(), 6*time.Minute)
+	t.Cleanup(cancel)
+	o.State, o.Discard = t.TempDir(), true
+	o.Nacos, o.Namesrv, o.Broker = localinfra.Port{Number: 23848}, localinfra.Port{Number: 23876}, localinfra.Port{Number: 23911}
+	if o.BrokerConfig == nil {
+		o.BrokerConfig = make(map[string]string)
+	}
+	o.BrokerConfig["messageDelayLevel"] = "1s 1s 1s 1s 1s 2s 2s 2s 2s 2s 3s 3s 3s 3s 3s 5s 5s 5s"
+	servers, err := localinfra.Start(ctx, o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -31,8 +35,14 @@ func TestBrokerKilledAndRestarted(t *testing.T) {
 		defer cancel()
 		_ = servers.Stop(ctx)
 	})
-	t.Setenv("GRAYCHAIN_TEST_NAMESRV", servers.NamesrvAddr())
-	w := newWorld(t, listed(graylib.ModeAuto, "gray"))
+	return ctx, servers
+}
+
+// TestBrokerKilledAndRestarted kills a broker of its own under load and starts it again: what was acknowledged is handled.
+// A broker that is killed loses the offsets of its last 5 s, so that much may be repeated.
+func TestBrokerKilledAndRestarted(t *testing.T) {
+	ctx, servers := ownServers(t, localinfra.Options{})
+	w := newWorldAt(t, listed(graylib.ModeAuto, "gray"), servers.NamesrvAddr(), primitive.Credentials{})
 	w.createTopic(4)
 	y := newTally()
 	w.consumer("", y.handler("standin"))

@@ -112,14 +112,20 @@ type world struct {
 	api     *remoting.Client
 	ended   atomic.Bool
 	mayFail atomic.Bool // sends may
-	left    int64       // when a consumer last shut down, Unix nanoseconds
+	keys    primitive.Credentials
+	left    int64 // when a consumer last shut down, Unix nanoseconds
 }
 
 var worlds atomic.Int64
 
 func newWorld(t *testing.T, r *graylibtest.Rules) *world {
 	t.Helper()
-	addr := testenv.Namesrv(t)
+	return newWorldAt(t, r, testenv.Namesrv(t), primitive.Credentials{})
+}
+
+// newWorldAt is a world on a broker of the test's own.
+func newWorldAt(t *testing.T, r *graylibtest.Rules, addr string, keys primitive.Credentials) *world {
+	t.Helper()
 	name := strings.Map(func(c rune) rune {
 		if c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' {
 			return c
@@ -127,12 +133,12 @@ func newWorld(t *testing.T, r *graylibtest.Rules) *world {
 		return '-'
 	}, t.Name())
 	name = fmt.Sprintf("%s-%x-%d", name, time.Now().UnixNano(), worlds.Add(1))
-	api, err := remoting.New(remoting.Config{NameServers: []string{addr}})
+	api, err := remoting.New(remoting.Config{NameServers: []string{addr}, AccessKey: keys.AccessKey, SecretKey: keys.SecretKey})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = api.Close() })
-	w := &world{t: t, namesrv: addr, topic: "T-" + name, group: "G-" + name, source: newRuleSource(r), api: api}
+	w := &world{t: t, namesrv: addr, topic: "T-" + name, group: "G-" + name, source: newRuleSource(r), api: api, keys: keys}
 	t.Cleanup(func() { w.ended.Store(true) }) // runs last
 	return w
 }
@@ -142,7 +148,9 @@ func (w *world) runtime(service string, tag graylib.Tag, r graylib.Reporter) *gr
 	w.t.Helper()
 	opts := []graylib.Option{
 		graylib.WithRules(w.source), graylib.WithLogger(slog.New(slog.NewTextHandler(testLog{w.t, &w.ended}, nil))),
-		graylib.WithConfig(graylib.Config{Enabled: true, Messages: true, NamesrvAddr: w.namesrv}),
+		graylib.WithConfig(graylib.Config{
+			Enabled: true, Messages: true, NamesrvAddr: w.namesrv, RocketMQAccessKey: w.keys.AccessKey, RocketMQSecretKey: w.keys.SecretKey,
+		}),
 	}
 	if r != nil {
 		opts = append(opts, graylib.WithReporter(r))
@@ -334,7 +342,7 @@ func (w *world) consumer(tag graylib.Tag, s *sink, opts ...ConsumerOption) *Cons
 	return c
 }
 
-// createTopic makes the topic before any consumer does.
+// createTopic makes the topic before any consumer does, with so many queues on each broker.
 func (w *world) createTopic(queues int) remoting.Route {
 	w.t.Helper()
 	ctx := w.t.Context()
@@ -350,7 +358,7 @@ func (w *world) createTopic(queues int) remoting.Route {
 	var route remoting.Route
 	eventually(w.t, "the topic has a route", func() bool {
 		route, err = w.api.Route(ctx, w.topic)
-		return err == nil && len(route.Queues) == queues
+		return err == nil && len(route.Queues) == queues*len(brokers)
 	})
 	return route
 }
