@@ -5,7 +5,8 @@ SHELL := bash
 
 # The steps of `check`, in order: the quick ones first. Each is a target of its own.
 STEPS      := fmt-check vet grayvet gen-check lint test e2e
-STEPS_FULL := $(filter-out e2e,$(STEPS)) check-full-chain check-full-sql92
+STEPS_FULL := $(filter-out e2e,$(STEPS)) check-full-chain check-full-sql92 check-full-messages \
+              check-full-messages-kinds check-full-messages-faults
 
 # The unit tests are everything but the end-to-end suite; generated code has no tests.
 UNIT := go list ./... | grep -Ev '/(e2e|kitex_gen)(/|$$)'
@@ -50,9 +51,20 @@ check-full-routing: ## of check-full only rules, faults of Nacos, restarts and l
 test: ## unit tests, with the race detector [PKG=./pkg/... RUN=regexp]
 	@pkgs=$${PKG:-$$($(UNIT))}; $(WITH_SERVERS) scripts/gotest.sh -race -timeout 10m $(runflag) $$pkgs
 
+# FULL_MESSAGES runs the tests of pkg/graylib/grayrocketmq that it is given, with their figures.
+FULL_MESSAGES = GRAYCHAIN_E2E_FULL=1 $(WITH_SERVERS) scripts/gotest.sh -count=1 -v -timeout 30m ./pkg/graylib/grayrocketmq -run
+
 .PHONY: check-full-messages
 check-full-messages: ## of check-full only handoffs, crashes and modes of messages, with their figures
-	@GRAYCHAIN_E2E_FULL=1 $(WITH_SERVERS) scripts/gotest.sh -count=1 -v -timeout 30m -run '^Test(Handoff|StandIns|Crash|ModesMove|Retries|Strays|Rollback|ConnectionLost|BrokerKilled|Batches|Ordered)' ./pkg/graylib/grayrocketmq
+	@$(FULL_MESSAGES) '^Test(Handoff|StandIns|Crash|Modes|Members|ListedThen|Retries|Rollback)'
+
+.PHONY: check-full-messages-kinds
+check-full-messages-kinds: ## of check-full only kinds of sending and consuming, and strays
+	@$(FULL_MESSAGES) '^Test(Matrix|SendKinds|Transaction|Batch|Order|Broadcast|Lane|SQL|Stray|ListedWhile|Forget)'
+
+.PHONY: check-full-messages-faults
+check-full-messages-faults: ## of check-full only faults and settings of brokers and connections, for messages
+	@$(FULL_MESSAGES) '^Test(ConnectionLost|Broker|TwoBrokers|AccessControl|Partitioned|LargestBody)'
 
 .PHONY: check-full-sql92
 check-full-sql92: ## of check-full only SQL92 expressions, generated and compared with the broker's answers
