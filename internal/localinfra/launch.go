@@ -228,7 +228,7 @@ func (s site) broker() (launch, error) {
 		if err := accepts(ctx, addr); err != nil {
 			return err
 		}
-		err := routed(ctx, s.namesrv, routeTopic, addr)
+		err := routed(ctx, s.namesrv, readyTopic, addr)
 		if err != nil && time.Since(asked) > time.Second {
 			// It was up before the name server, or registers just now.
 			if registerNow(ctx, addr) == nil {
@@ -239,8 +239,8 @@ func (s site) broker() (launch, error) {
 	}}, nil
 }
 
-// routeTopic is the topic that others are created from; the name server has its route once the broker has registered.
-const routeTopic = "TBW102"
+// readyTopic is a topic that each broker has; the name server has its route once the broker has registered.
+const readyTopic = "SELF_TEST_TOPIC"
 
 func address(port int) string { return net.JoinHostPort(loopback, strconv.Itoa(port)) }
 

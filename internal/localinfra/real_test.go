@@ -95,7 +95,7 @@ func TestRealServers(t *testing.T) {
 		if err := s.Namesrv.Restart(ctx); err != nil {
 			t.Fatal(err)
 		}
-		if err := routed(ctx, s.NamesrvAddr(), routeTopic, s.BrokerAddr()); err != nil {
+		if err := routed(ctx, s.NamesrvAddr(), readyTopic, s.BrokerAddr()); err != nil {
 			t.Errorf("right after a restart: %v", err)
 		}
 	})
@@ -117,7 +117,7 @@ func TestRealServers(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, addr := range []string{s.BrokerAddr(), b.Addr()} {
-			if err := routed(ctx, s.NamesrvAddr(), routeTopic, addr); err != nil {
+			if err := routed(ctx, s.NamesrvAddr(), readyTopic, addr); err != nil {
 				t.Error(err)
 			}
 		}
@@ -215,7 +215,7 @@ func messageRoundTrip(t *testing.T, s *Servers, before int) {
 	ctx := t.Context()
 	text := fmt.Sprintf("hello %d", before)
 	if _, err := remoting(ctx, s.BrokerAddr(), 10, map[string]string{ // SEND_MESSAGE
-		"producerGroup": "g", "topic": "PROBE", "defaultTopic": routeTopic, "defaultTopicQueueNums": "4", "queueId": "0", "sysFlag": "0",
+		"producerGroup": "g", "topic": "PROBE", "defaultTopic": "TBW102", "defaultTopicQueueNums": "4", "queueId": "0", "sysFlag": "0",
 		"bornTimestamp": fmt.Sprint(time.Now().UnixMilli()), "flag": "0", "properties": "", "reconsumeTimes": "0",
 	}, []byte(text)); err != nil {
 		t.Fatal(err)

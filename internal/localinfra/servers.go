@@ -257,7 +257,7 @@ func (s *Servers) routeAgain(ctx context.Context) error {
 		return nil //nolint:nilerr // left to the broker's own registration
 	}
 	return s.Namesrv.Process().WaitReady(ctx, readyPoll, func(ctx context.Context) error {
-		return routed(ctx, s.NamesrvAddr(), routeTopic, s.BrokerAddr())
+		return routed(ctx, s.NamesrvAddr(), readyTopic, s.BrokerAddr())
 	})
 }
 
