@@ -114,6 +114,10 @@ const (
 // offsets say which dead letters of a topic were sent again: <GroupResend>_<topic>. Nobody consumes in them.
 const GroupResend = "GRAYCHAIN_RESEND"
 
+// RedisHandledPrefix begins the keys of messages that were handled, in a Redis that is the idempotency hook's store
+// (package grayredis): <prefix><message id>@<group>.
+const RedisHandledPrefix = "graychain:handled:"
+
 // Environment variables.
 const (
 	EnvTag               = "GRAY_TAG"
