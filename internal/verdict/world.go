@@ -1,6 +1,6 @@
 // Package verdict judges one loop by what is known of the world: which lanes are listed, who of them lives, and who handles a
-// lane's messages. It quotes what is missing or wrong; where nothing is, the loop is closed. It reads structures alone and
-// touches neither a server nor a clock.
+// lane's messages. It quotes what is missing or wrong; where nothing is, the loop is closed. A [Ledger] judges the messages of a
+// whole history, from journals, and needs no world. Neither touches a server or a clock.
 package verdict
 
 import (

@@ -239,21 +239,21 @@ func (j *Journal) discard(path string, shipped bool) bool {
 	return true
 }
 
-// gone counts what no observer had of a file that is removed.
+// gone counts a file that is removed, and what no observer had of it.
 func (j *Journal) gone(f *journalFile) {
 	n := int64(0)
 	_ = f.lines(f.state.Shipped, f.size, func(_ []byte, lines int64) error {
 		n += lines
 		return nil
 	})
-	if n == 0 {
-		return
-	}
-	j.log.Warn("a journal was removed to make room, before an observer had all of it", "file", f.path, "events", n)
-	j.lost.Add(n)
 	current := j.files[len(j.files)-1]
+	current.state.Removed++
 	current.state.Lost += n
 	j.save(current)
+	if n > 0 {
+		j.log.Warn("a journal was removed to make room, before an observer had all of it", "file", f.path, "events", n)
+		j.lost.Add(n)
+	}
 }
 
 // Dropped returns the number of events that are lost, or were refused by the observer.

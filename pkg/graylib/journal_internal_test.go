@@ -249,10 +249,7 @@ func TestJournalFullDisk(t *testing.T) {
 // events are kept, and what was removed before an observer had it is counted.
 func TestJournalBounds(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
-		dir, err := os.MkdirTemp(t.TempDir(), "")
-		if err != nil {
-			rt.Fatal(err)
-		}
+		dir := t.TempDir()
 		limits := wide()
 		limits.file = int64(rapid.IntRange(1, 2000).Draw(rt, "file"))
 		limits.folder = int64(rapid.IntRange(1, 8000).Draw(rt, "folder"))

@@ -29,6 +29,7 @@ const (
 type journalState struct {
 	Shipped int64 `json:"shipped"` // bytes that an observer has
 	Lost    int64 `json:"lost"`    // events that could not be written, or were removed before an observer had them
+	Removed int64 `json:"removed"` // files of the folder that were removed to make room
 	Closed  bool  `json:"closed"`  // the process closed its journal; false in the last file = it lives, or crashed
 }
 
@@ -219,13 +220,14 @@ func journalPaths(dir string) ([]string, error) {
 
 // JournalFile is what is known of one file of a journal.
 type JournalFile struct {
-	Path   string
-	Life   string // names one life of one process
-	Number int    // of the file in its life, from 1
-	Closed bool   // the process closed its journal
-	Lost   int64  // events that could not be written, or were removed before an observer had them
-	Bad    int    // lines that are no events
-	Torn   bool   // the last line is incomplete: the process ended while it wrote it
+	Path    string
+	Life    string // names one life of one process
+	Number  int    // of the file in its life, from 1
+	Closed  bool   // the process closed its journal
+	Lost    int64  // events that could not be written, or were removed before an observer had them
+	Removed int64  // older files of the folder that were removed to make room
+	Bad     int    // lines that are no events
+	Torn    bool   // the last line is incomplete: the process ended while it wrote it
 }
 
 // ErrNoJournal is wrapped where a folder has no journal.
@@ -253,7 +255,7 @@ func ReadJournals(dir string, each func(JournalFile, Event) error) ([]JournalFil
 			return files, err
 		}
 		state := readJournalState(path)
-		f := JournalFile{Path: path, Closed: state.Closed, Lost: state.Lost}
+		f := JournalFile{Path: path, Closed: state.Closed, Lost: state.Lost, Removed: state.Removed}
 		f.Life, f.Number = lifeOf(path)
 		err = f.events(raw, func(e Event) error { return each(f, e) })
 		files = append(files, f)
