@@ -49,9 +49,13 @@ type GroupState struct {
 	RetryLag int64           `json:"retryLag"`         // the same of the group's own retry topic
 }
 
+// QueueOwned is the state of a queue whose messages may begin.
+const QueueOwned = "owned"
+
 // QueueState is one queue that a member holds, takes or gives.
 type QueueState struct {
 	Topic     string `json:"topic"`
+	Retry     bool   `json:"retry,omitempty"`   // the topic is the group's own for retries
 	Queue     string `json:"queue"`             // <broker name>/<queue number>
 	State     string `json:"state"`             // of ownership: locking, reading, owned, giving, committing, unlocking, lost
 	Committed int64  `json:"committed"`         // -1 = not known (yet)
@@ -77,7 +81,7 @@ type GroupTally struct {
 	Group        string `json:"group"`
 	Taken        int64  `json:"taken"`        // queues whose messages could begin from then on
 	Given        int64  `json:"given"`        // queues given up as planned: drained, committed, unlocked
-	Forced       int64  `json:"forced"`       // of these and the lost ones, those that did not wait for all handlers
+	Forced       int64  `json:"forced"`       // of these, those that did not wait for all handlers: forced handoffs
 	Lost         int64  `json:"lost"`         // locks and connections lost: what had begun may be repeated
 	PulledBytes  int64  `json:"pulledBytes"`  // of the brokers' answers; in <group>: of the messages in them
 	HandledBytes int64  `json:"handledBytes"` // of the messages that were given to the handler, as stored

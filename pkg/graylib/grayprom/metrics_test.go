@@ -158,6 +158,107 @@ graychain_rules_revision{own_tag="gray",service="a"} 7
 	}
 }
 
+// TestConsumers: what consumers say of themselves is summed by group; queues have no series of their own.
+func TestConsumers(t *testing.T) {
+	reg := prometheus.NewRegistry()
+	rt := newRuntime(t, grayprom.New(grayprom.WithRegistry(reg)), graylib.Identity{Service: "a"}, gray("gray"))
+	queue := func(topic, state string, lag int64, span int, waiting string) graylib.QueueState {
+		return graylib.QueueState{Topic: topic, Retry: topic == "%RETRY%g", Queue: "b/0", State: state, Lag: lag, Span: span, Waiting: waiting}
+	}
+	remove := rt.AddConsumer(func() graylib.ConsumerState {
+		return graylib.ConsumerState{
+			Group: "g", Subscriptions: map[string]string{"T": "*"},
+			Groups: []graylib.GroupState{
+				{Group: "g_gray", Kind: graylib.GroupLane, Lane: "gray", Role: graylib.RoleStandIn, Running: 2, RetryLag: 3, Queues: []graylib.QueueState{
+					queue("T", graylib.QueueOwned, 5, 1, ""), queue("T", graylib.QueueOwned, 7, 2, "stray: tag not listed"),
+					queue("T", "giving", 0, 0, ""), queue("%RETRY%g", graylib.QueueOwned, 3, 0, ""),
+				}},
+				{Group: "g__tagged", Kind: graylib.GroupTagged, Role: graylib.RoleOwn},
+			},
+			Tallies: []graylib.GroupTally{{Group: "g_gray", Taken: 9, Given: 5, Forced: 1, Lost: 1, PulledBytes: 300, HandledBytes: 200}},
+		}
+	})
+	want := `
+# HELP graychain_consumer_handled_bytes_total Bytes of the messages that were given to handlers.
+# TYPE graychain_consumer_handled_bytes_total counter
+graychain_consumer_handled_bytes_total{group="g_gray",own_tag="",service="a"} 200
+# HELP graychain_consumer_handoffs_total Queues given up, with all handlers ended (planned) or not (forced).
+# TYPE graychain_consumer_handoffs_total counter
+graychain_consumer_handoffs_total{group="g_gray",kind="forced",own_tag="",service="a"} 1
+graychain_consumer_handoffs_total{group="g_gray",kind="planned",own_tag="",service="a"} 4
+# HELP graychain_consumer_lag Messages of the queues held that are not consumed yet, retries left out.
+# TYPE graychain_consumer_lag gauge
+graychain_consumer_lag{group="g__tagged",own_tag="",service="a",topic="T"} 0
+graychain_consumer_lag{group="g_gray",own_tag="",service="a",topic="T"} 12
+# HELP graychain_consumer_pulled_bytes_total Bytes that brokers sent.
+# TYPE graychain_consumer_pulled_bytes_total counter
+graychain_consumer_pulled_bytes_total{group="g_gray",own_tag="",service="a"} 300
+# HELP graychain_consumer_queues Queues owned.
+# TYPE graychain_consumer_queues gauge
+graychain_consumer_queues{group="g__tagged",own_tag="",role="own",service="a"} 0
+graychain_consumer_queues{group="g_gray",own_tag="",role="standin",service="a"} 3
+# HELP graychain_consumer_queues_lost_total Queues whose lock or connection was lost.
+# TYPE graychain_consumer_queues_lost_total counter
+graychain_consumer_queues_lost_total{group="g_gray",own_tag="",service="a"} 1
+# HELP graychain_consumer_queues_taken_total Queues taken.
+# TYPE graychain_consumer_queues_taken_total counter
+graychain_consumer_queues_taken_total{group="g_gray",own_tag="",service="a"} 9
+# HELP graychain_consumer_retry_lag Messages of the group's own retry topic, in queues held, that are not consumed yet.
+# TYPE graychain_consumer_retry_lag gauge
+graychain_consumer_retry_lag{group="g__tagged",own_tag="",service="a"} 0
+graychain_consumer_retry_lag{group="g_gray",own_tag="",service="a"} 3
+# HELP graychain_consumer_running Messages begun and not ended.
+# TYPE graychain_consumer_running gauge
+graychain_consumer_running{group="g__tagged",own_tag="",service="a"} 0
+graychain_consumer_running{group="g_gray",own_tag="",service="a"} 2
+# HELP graychain_consumer_span Messages that a crash now would have repeated.
+# TYPE graychain_consumer_span gauge
+graychain_consumer_span{group="g__tagged",own_tag="",service="a"} 0
+graychain_consumer_span{group="g_gray",own_tag="",service="a"} 3
+# HELP graychain_consumer_waiting_queues Queues whose next message is held back.
+# TYPE graychain_consumer_waiting_queues gauge
+graychain_consumer_waiting_queues{group="g_gray",own_tag="",reason="stray: tag not listed",service="a"} 1
+`
+	var names []string
+	for line := range strings.SplitSeq(want, "\n") {
+		if f := strings.Fields(line); len(f) > 2 && f[1] == "TYPE" {
+			names = append(names, f[2])
+		}
+	}
+	if err := testutil.GatherAndCompare(reg, strings.NewReader(want), names...); err != nil {
+		t.Error(err)
+	}
+	if problems, err := testutil.GatherAndLint(reg); err != nil || len(problems) > 0 {
+		t.Errorf("linted: %v %v", problems, err)
+	}
+	remove()
+	if n, err := testutil.GatherAndCount(reg, names...); err != nil || n != 0 {
+		t.Errorf("%d series of a consumer that is gone (%v)", n, err)
+	}
+}
+
+// TestJournal: what a journal says of itself.
+func TestJournal(t *testing.T) {
+	reg := prometheus.NewRegistry()
+	j, err := graylib.OpenJournal(t.TempDir(), graylib.Identity{Service: "a", Instance: "a-1"}, "", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rt := newRuntime(t, grayprom.New(grayprom.WithRegistry(reg)), graylib.Identity{Service: "a"}, graylib.WithReporter(j))
+	rt.Report(graylib.Event{Kind: graylib.EventBegun, ID: "1"})
+	want := `
+# HELP graychain_journal_backlog_bytes Bytes of this process's journal that no observer has yet.
+# TYPE graychain_journal_backlog_bytes gauge
+graychain_journal_backlog_bytes{own_tag="",service="a"} 0
+# HELP graychain_journal_events_total Events written to the journal.
+# TYPE graychain_journal_events_total counter
+graychain_journal_events_total{own_tag="",service="a"} 1
+`
+	if err := testutil.GatherAndCompare(reg, strings.NewReader(want), "graychain_journal_backlog_bytes", "graychain_journal_events_total"); err != nil {
+		t.Error(err)
+	}
+}
+
 // TestStripped: what the gateway took off is counted.
 func TestStripped(t *testing.T) {
 	reg := prometheus.NewRegistry()

@@ -17,15 +17,18 @@ func desc(name, help string, labels ...string) *prometheus.Desc {
 }
 
 var (
-	readyDesc     = desc("ready", "1 while the instance is ready.")
-	revisionDesc  = desc("rules_revision", "Revision of the rules in force; 0 = none.")
-	refusedDesc   = desc("rules_refused", "1 while the newest rules document is refused and an older one stays in force.")
-	refusalsDesc  = desc("rules_refusals_total", "Rules documents that were refused.")
-	malformedDesc = desc("malformed_tags_total", "Malformed tags seen on the wire; each counted as untagged.")
-	strippedDesc  = desc("stripped_headers_total", "Headers taken off requests from outside.")
-	droppedDesc   = desc("dropped_events_total", "Events that did not reach the observer.")
-	ejectionsDesc = desc("ejections_total", "Instances that this process ejected.", "endpoint")
-	ejectedDesc   = desc("ejected_instances", "Instances that this process leaves out now.", "endpoint")
+	readyDesc          = desc("ready", "1 while the instance is ready.")
+	revisionDesc       = desc("rules_revision", "Revision of the rules in force; 0 = none.")
+	refusedDesc        = desc("rules_refused", "1 while the newest rules document is refused and an older one stays in force.")
+	refusalsDesc       = desc("rules_refusals_total", "Rules documents that were refused.")
+	malformedDesc      = desc("malformed_tags_total", "Malformed tags seen on the wire; each counted as untagged.")
+	strippedDesc       = desc("stripped_headers_total", "Headers taken off requests from outside.")
+	droppedDesc        = desc("dropped_events_total", "Events that did not reach the observer.")
+	ejectionsDesc      = desc("ejections_total", "Instances that this process ejected.", "endpoint")
+	ejectedDesc        = desc("ejected_instances", "Instances that this process leaves out now.", "endpoint")
+	journalEventsDesc  = desc("journal_events_total", "Events written to the journal.")
+	journalBacklogDesc = desc("journal_backlog_bytes", "Bytes of this process's journal that no observer has yet.")
+
 	instancesDesc = desc("instances", "Instances that this process can reach, by their own tag.", "endpoint", "tag")
 )
 
@@ -33,9 +36,11 @@ var (
 func (state) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		readyDesc, revisionDesc, refusedDesc, refusalsDesc, malformedDesc, strippedDesc, droppedDesc, ejectionsDesc, ejectedDesc, instancesDesc,
+		journalEventsDesc, journalBacklogDesc,
 	} {
 		ch <- d
 	}
+	describeConsumers(ch)
 }
 
 // Collect implements [prometheus.Collector].
@@ -54,6 +59,12 @@ func (s state) Collect(ch chan<- prometheus.Metric) {
 	count(malformedDesc, st.MalformedTags)
 	count(strippedDesc, st.StrippedHeaders)
 	count(droppedDesc, st.DroppedEvents)
+
+	if st.Journal != nil {
+		count(journalEventsDesc, st.Journal.Written)
+		gauge(journalBacklogDesc, float64(st.Journal.Backlog))
+	}
+	s.m.collectConsumers(st.Consumers, gauge, count)
 
 	ejections := make(map[string]int64)
 	for endpoint, n := range s.rt.EjectionsOf() {

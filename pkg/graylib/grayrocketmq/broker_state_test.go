@@ -38,7 +38,7 @@ func owned(g graylib.GroupState, topic string) (n int, done bool) {
 		if q.Topic != topic {
 			continue
 		}
-		if q.State == "owned" {
+		if q.State == graylib.QueueOwned {
 			n++
 		}
 		done = done && q.Lag == 0 && q.Max >= 0 && q.Span == 0

@@ -27,6 +27,7 @@ type laneQueue struct {
 	stop    context.CancelFunc // ends that
 	max     int64              // the offset that the queue's next message will have, as last seen
 	waiting string             // why the next message is held back; empty = it isn't
+	gave    bool               // the last life that ended was given up as planned
 	forced  int                // of the machine's, those that were counted
 }
 
@@ -73,18 +74,14 @@ func (q *laneQueue) run() {
 
 // follow starts and ends pulling, as the machine says; the lock is held.
 func (q *laneQueue) follow() {
-	if n := q.machine.Forced(); n > q.forced {
-		q.m.tally.forced.Add(int64(n - q.forced))
-		q.forced = n
-	}
 	var span *ownership.Span
 	if q.machine.State() == ownership.Owned {
 		span = q.machine.Span()
 	}
+	q.count(span)
 	if span == q.span {
 		return
 	}
-	q.count(span)
 	if q.stop != nil {
 		q.stop()
 		q.stop = nil
@@ -99,19 +96,26 @@ func (q *laneQueue) follow() {
 	q.m.wg.Go(func() { q.pull(ctx, session, span, from) })
 }
 
-// count counts that pulling ends, begins, or both; the lock is held.
+// count counts that pulling ends, begins, or both, and that a give did not wait; the lock is held.
 func (q *laneQueue) count(span *ownership.Span) {
-	if q.span != nil {
-		switch q.machine.State() {
-		case ownership.Giving, ownership.Commit, ownership.Unlock:
+	if span != q.span && q.span != nil {
+		state := q.machine.State()
+		q.gave = state == ownership.Giving || state == ownership.Commit || state == ownership.Unlock
+		switch {
+		case q.gave:
 			q.m.tally.given.Add(1)
-		case ownership.Owned: // begun anew at what the broker has
-		case ownership.Idle, ownership.Locking, ownership.Reading, ownership.Lost:
+		case state != ownership.Owned: // else it is begun anew at what the broker has
 			q.m.tally.lost.Add(1)
 		}
 	}
-	if span != nil {
+	if span != q.span && span != nil {
 		q.m.tally.taken.Add(1)
+	}
+	if n := q.machine.Forced(); n > q.forced {
+		q.forced = n
+		if q.gave {
+			q.m.tally.forced.Add(1)
+		}
 	}
 }
 

@@ -31,8 +31,10 @@ func (c *Consumer) State() graylib.ConsumerState {
 		slices.SortFunc(g.Queues, func(a, b graylib.QueueState) int {
 			return cmp.Or(cmp.Compare(a.Topic, b.Topic), cmp.Compare(a.Queue, b.Queue))
 		})
-		for _, q := range g.Queues {
-			if strings.HasPrefix(q.Topic, retryPrefix) {
+		for i := range g.Queues {
+			q := &g.Queues[i]
+			q.Retry = strings.HasPrefix(q.Topic, retryPrefix)
+			if q.Retry {
 				g.RetryLag += q.Lag
 			} else {
 				g.Lag += q.Lag

@@ -47,7 +47,7 @@ func OpenTransactionProducer(listener primitive.TransactionListener, client []pr
 	if tag := o.rt.Identity().Tag; tag != graylib.Untagged && s.group != "" {
 		client = append(client, producer.WithGroupName(laneGroup(s.group, tag)))
 	}
-	p, err := rocketmq.NewTransactionProducer(listener, client...)
+	p, err := rocketmq.NewTransactionProducer(checkedListener{listener, o.rt}, client...)
 	if err != nil {
 		return nil, err
 	}
@@ -72,8 +72,47 @@ func (p *TransactionProducer) SendMessageInTransaction(ctx context.Context, msg 
 	defer unstamp(stamps)
 	result, err := p.client.SendMessageInTransaction(ctx, msg)
 	if err == nil && result != nil && result.State == primitive.CommitMessageState {
-		stored(ctx, p.rt, stamps, result.SendResult)
+		queue := ""
+		if q := result.SendResult; q != nil && q.MessageQueue != nil {
+			queue = queueName(q.MessageQueue)
+		}
+		for _, s := range stamps {
+			s.record(ctx, s.msg.Topic)
+			committed(ctx, p.rt, s.msg, s.tag, queue)
+		}
 	}
 	ended(stamps, err)
 	return result, err
+}
+
+// committed reports a transaction's message as produced. A commit whose word got lost is asked for once more: the event is
+// the same then.
+func committed(ctx context.Context, rt *graylib.Runtime, msg *primitive.Message, tag graylib.Tag, queue string) {
+	id := msg.GetProperty(primitive.PropertyUniqueClientMessageIdKeyIndex)
+	rt.Report(graylib.Event{
+		Kind: graylib.EventProduced, EventID: "committed-" + id, ID: id, Topic: msg.Topic, Queue: queue, MessageTag: tag,
+		RequestID: graylib.RequestIDFrom(ctx), Trace: graylib.TraceIDFrom(ctx),
+	})
+}
+
+// checkedListener reports what a check commits: the send that began the transaction left it open, or its process is gone.
+type checkedListener struct {
+	primitive.TransactionListener
+	rt *graylib.Runtime
+}
+
+// CheckLocalTransaction implements the client's TransactionListener.
+func (l checkedListener) CheckLocalTransaction(msg *primitive.MessageExt) primitive.LocalTransactionState {
+	state := l.TransactionListener.CheckLocalTransaction(msg)
+	if state == primitive.CommitMessageState {
+		tag, err := graylib.ParseTag(msg.GetProperty(graylib.MessageKeys.Tag))
+		if err != nil {
+			tag = graylib.Untagged
+		}
+		//graycheck:ignore a half message brings its own request and trace
+		ctx := graylib.WithRequestID(context.Background(), msg.GetProperty(graylib.MessageKeys.RequestID))
+		ctx = graylib.WithTrace(ctx, msg.GetProperty(graylib.MessageKeys.TraceParent), "")
+		committed(ctx, l.rt, &msg.Message, tag, "")
+	}
+	return state
 }
