@@ -63,22 +63,57 @@ server gateway GET /*path
             server c C/relay reason=baseline
 `},
 	} {
-		t.Run(tt.target, func(t *testing.T) {
-			a, _ := closes(t, s, request(t, tt.target), tt.tag)
-			want := strings.TrimPrefix(tt.want, "\n")
-			var got string
-			deadline := time.Now().Add(patience)
-			tick := time.NewTicker(50 * time.Millisecond)
-			defer tick.Stop()
-			for got = trace(t, a.RequestID); got != want && time.Now().Before(deadline); got = trace(t, a.RequestID) {
-				<-tick.C
-			}
-			if got != want {
-				t.Errorf("trace of request %s:\n%s\nwant:\n%s", a.RequestID, got, want)
-			}
-		})
+		t.Run(tt.target, func(t *testing.T) { traced(t, s, tt.target, tt.tag, tt.want) })
 	}
 	metrics(t, s)
+}
+
+// TestTelemetryOfAStandIn: where the lane has no consumer the loop is one trace too, through the stand-in; its metrics say that it
+// holds the lane's queues.
+func TestTelemetryOfAStandIn(t *testing.T) {
+	s := chain(t)
+	const tag graylib.Tag = "traced"
+	demo := withLane(t, s, tag, "c")
+	traced(t, s, "/A/dubbo?name="+demo.Name, tag, `
+server gateway GET /*path
+  client gateway GET a tag=traced reason=fallback: no instance
+    server a GET /dubbo tag=traced reason=fallback: no instance
+      client a B/invoke tag=traced reason=fallback: no instance
+        server b B/invoke tag=traced reason=fallback: no instance
+          client b C/invoke tag=traced reason=lane
+            server c C/invoke own=traced tag=traced reason=lane
+              producer c send TOPIC tag=traced
+                consumer a process TOPIC tag=traced reason=fallback: no instance linked
+                  client a GET b tag=traced reason=fallback: no instance
+                    server b GET /b tag=traced reason=fallback: no instance
+                      client b GET c tag=traced reason=lane
+                        server c GET /c own=traced tag=traced reason=lane
+`)
+	got := scrape(t, s, "a")
+	const queues = `graychain_consumer_queues{group="test-a_traced",own_tag="",role="standin",service="a"} `
+	if !strings.Contains(got, queues) || strings.Contains(got, queues+"0\n") {
+		t.Errorf("the metrics of a don't say that it holds queues as a stand-in: no %q above 0", queues)
+	}
+	if !strings.Contains(got, `graychain_journal_events_total{own_tag="",service="a"} `) {
+		t.Error("the metrics of a have no events in the journal")
+	}
+}
+
+// traced sends a request whose loop closes, and waits until its trace is as wanted.
+func traced(t *testing.T, s *suite.Suite, target string, tag graylib.Tag, want string) {
+	t.Helper()
+	a, _ := closes(t, s, request(t, target), tag)
+	want = strings.TrimPrefix(want, "\n")
+	var got string
+	deadline := time.Now().Add(patience)
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for got = trace(t, a.RequestID); got != want && time.Now().Before(deadline); got = trace(t, a.RequestID) {
+		<-tick.C
+	}
+	if got != want {
+		t.Errorf("trace of request %s:\n%s\nwant:\n%s", a.RequestID, got, want)
+	}
 }
 
 // trace draws the trace of a request; a span without its parent stands at the left.
@@ -146,28 +181,33 @@ func metrics(t *testing.T, s *suite.Suite) {
 		"b":      {`graychain_requests_total{own_tag="",protocol="rpc",reason="fallback: no instance",result="ok",service="b",tag="gray"}`},
 		"c-gray": {`graychain_messages_sent_total{own_tag="gray",result="ok",service="c",tag="gray",topic=`},
 	} {
-		instance := s.Instance(name)
-		if instance == nil {
-			t.Errorf("no instance %s", name)
-			continue
-		}
-		resp, err := http.Get("http://" + instance.HTTP + graylib.MetricsPath)
-		if err != nil {
-			t.Error(err)
-			continue
-		}
-		body, err := io.ReadAll(resp.Body)
-		_ = resp.Body.Close()
-		if err != nil || resp.StatusCode != http.StatusOK {
-			t.Errorf("metrics of %s: status %d, %v", name, resp.StatusCode, err)
-		}
+		body := scrape(t, s, name)
 		for _, want := range wants {
-			if !strings.Contains(string(body), want) {
+			if !strings.Contains(body, want) {
 				t.Errorf("the metrics of %s have no %s", name, want)
 			}
 		}
-		if !strings.Contains(string(body), "graychain_rules_revision{") {
+		if !strings.Contains(body, "graychain_rules_revision{") {
 			t.Errorf("the metrics of %s have no revision of the rules", name)
 		}
 	}
+}
+
+// scrape returns an instance's metrics.
+func scrape(t *testing.T, s *suite.Suite, name string) string {
+	t.Helper()
+	instance := s.Instance(name)
+	if instance == nil {
+		t.Fatalf("no instance %s", name)
+	}
+	resp, err := http.Get("http://" + instance.HTTP + graylib.MetricsPath)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil || resp.StatusCode != http.StatusOK {
+		t.Fatalf("metrics of %s: status %d, %v", name, resp.StatusCode, err)
+	}
+	return string(body)
 }

@@ -14,7 +14,7 @@ import (
 const (
 	shipBytes      = 1 << 20 // of one post; a line is at most 64 KiB, which is what an observer takes
 	shipPauseMost  = 5 * time.Second
-	leftOversEvery = 30 * time.Second
+	leftOversEvery = 5 * time.Second
 )
 
 // shipper posts what stands in files to an observer, one post at a time.

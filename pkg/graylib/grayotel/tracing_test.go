@@ -246,6 +246,29 @@ func TestMessages(t *testing.T) {
 	}
 }
 
+// TestDeliveredAgain: each delivery of a message has a span of its own, child of the producer's and linked to it: one below the
+// other would grow with each try, and a trace of its own would tear the loop.
+func TestDeliveredAgain(t *testing.T) {
+	o := newOne(t, sdktrace.AlwaysSample())
+	for n, result := range []string{graylib.ResultRetry, graylib.ResultPanic, graylib.ResultSuccess} {
+		ctx, _ := o.arrive(t.Context(), "01") // the message bears what it bore
+		_, ended := o.rt.Telemetry().Consumed(ctx, graylib.Consuming{Group: "g", Topic: "T", ID: "ID1", Reason: "retry", Deliveries: n + 1})
+		ended(graylib.Outcome{Result: result})
+	}
+	spans := o.spans.GetSpans()
+	if len(spans) != 3 {
+		t.Fatalf("%d spans, want one for each delivery", len(spans))
+	}
+	for i, s := range spans {
+		if s.Parent.SpanID().String() != arrivedSpan || len(s.Links) != 1 || s.Links[0].SpanContext.SpanID().String() != arrivedSpan {
+			t.Errorf("delivery %d: parent %s, links %v, want the producer's span as both", i+1, s.Parent.SpanID(), s.Links)
+		}
+		if s.SpanContext.TraceID() != spans[0].SpanContext.TraceID() {
+			t.Errorf("delivery %d has a trace of its own", i+1)
+		}
+	}
+}
+
 // TestNames: what clients say never becomes a span's name.
 func TestNames(t *testing.T) {
 	for _, tt := range []struct {
