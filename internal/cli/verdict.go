@@ -111,7 +111,7 @@ func writeAccount(out io.Writer, h verdict.History, a verdict.Account) error {
 	says := "nothing lost, nothing twice, nothing in the wrong lane"
 	switch {
 	case len(a.Broken) > 0:
-		says = fmt.Sprintf("%d times a promise was broken", len(a.Broken))
+		says = fmt.Sprintf("broken promises: %d", len(a.Broken))
 	case len(a.Unjudged) > 0:
 		says += ", of what could be judged"
 	}

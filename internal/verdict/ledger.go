@@ -217,7 +217,7 @@ func (l *Ledger) judge(a *Account, o LedgerOptions, spans map[spanKey]int, id st
 		l.missing(a, o, id, m, base, byGroup)
 	}
 	if len(handledIn) > 1 {
-		a.broke(g6, "message %s %s was handled in the groups %s, of which it has one", short(id), marked(m.tag), strings.Join(handledIn, " and "))
+		a.broke(g6, "message %s %s was handled in the groups %s, of which it has one", id, marked(m.tag), strings.Join(handledIn, " and "))
 	}
 	for _, group := range slices.Sorted(maps.Keys(byGroup)) {
 		t := byGroup[group]
@@ -228,7 +228,7 @@ func (l *Ledger) judge(a *Account, o LedgerOptions, spans map[spanKey]int, id st
 			again--
 		}
 		if again > 0 {
-			a.broke(g6, "message %s %s was begun %s in group %s (%s), though nobody who had begun it crashed", short(id), marked(m.tag),
+			a.broke(g6, "message %s %s was begun %s in group %s (%s), though nobody who had begun it crashed", id, marked(m.tag),
 				count(t.begun, "time", "times"), group, strings.Join(t.who, ", "))
 		}
 	}
@@ -280,7 +280,7 @@ func (l *Ledger) missing(a *Account, o LedgerOptions, id string, m *entry, base 
 	case begun > 0:
 		how = fmt.Sprintf("it was begun %s and never finished", count(begun, "time", "times"))
 	}
-	a.broke(g5, "message %s %s, sent at %s to %s%s, was handled by nobody of group %s: %s", short(id), marked(m.tag),
+	a.broke(g5, "message %s %s, sent at %s to %s%s, was handled by nobody of group %s: %s", id, marked(m.tag),
 		m.sent[0].Time.UTC().Format("15:04:05.000"), m.topic, at(m.sent[0].Queue), base, how)
 }
 
@@ -297,11 +297,11 @@ func (a *Account) lane(id string, m *entry, e graylib.Event, base string) {
 	lane := base + graylib.GroupLaneInfix + string(m.tag)
 	switch {
 	case m.tag == graylib.Untagged && e.Tag != graylib.Untagged:
-		a.broke(g2, "untagged message %s was begun by %s", short(id), who)
+		a.broke(g2, "untagged message %s was begun by %s", id, who)
 	case m.tag == graylib.Untagged:
 	case e.Group == base:
-		a.broke(g4, "message %s %s was begun by %s, the group of untagged messages", short(id), marked(m.tag), who)
+		a.broke(g4, "message %s %s was begun by %s, the group of untagged messages", id, marked(m.tag), who)
 	case e.Tag != graylib.Untagged && (e.Tag != m.tag || e.Group != lane):
-		a.broke(g4, "message %s %s was begun by %s", short(id), marked(m.tag), who)
+		a.broke(g4, "message %s %s was begun by %s", id, marked(m.tag), who)
 	}
 }
