@@ -37,6 +37,7 @@ type Consumer struct {
 	suspended bool
 	joined    []joined
 	brokers   map[string]string
+	lanes     *lanesSeen // where it broadcasts
 	keeper    *keeper
 	unlist    func() // takes the consumer off the runtime's list
 
@@ -202,6 +203,9 @@ func (c *Consumer) Shutdown() error {
 		k.stop()
 	}
 	n := c.leaveAll()
+	if c.lanes != nil { // the keeper, which made it, has ended
+		c.lanes.close()
+	}
 	if unlist != nil {
 		unlist()
 	}
@@ -287,6 +291,9 @@ func (c *Consumer) Groups() []string {
 // laneLive tells whether a lane has an instance that consumes: by the list of its group, which this consumer follows while it
 // stands in, else by asking.
 func (c *Consumer) laneLive(tag graylib.Tag) bool {
+	if c.broadcasting() {
+		return c.broadcastLive(tag)
+	}
 	c.mu.Lock()
 	list := c.joined
 	c.mu.Unlock()
@@ -309,7 +316,7 @@ func (c *Consumer) askLive(ctx context.Context, tag graylib.Tag) (bool, error) {
 			return false, err
 		}
 		for _, id := range members {
-			if m, err := ownership.ParseMember(id); err == nil && m.Role == ownership.Own {
+			if m, err := ownership.ParseMember(id); err == nil && m.Role == ownership.Own || c.broadcasting() {
 				return true, nil
 			}
 		}

@@ -85,8 +85,8 @@ func (s consumerSettings) check(drain time.Duration) error {
 	switch {
 	case s.group == "":
 		return fmt.Errorf("%w: group %q: set consumer.WithGroupName", ErrInvalidOption, s.group)
-	case s.model != consumer.Clustering:
-		return refuse("consumer.WithConsumerModel(consumer.BroadCasting)")
+	case s.model == consumer.BroadCasting && s.orderly:
+		return refuse("consumer.WithConsumerOrder(true) with consumer.BroadCasting")
 	case s.batch < 1 || s.batch > maxBatch:
 		return fmt.Errorf("%w: consumer.WithConsumeMessageBatchMaxSize(%d): want 1 to %d", ErrInvalidOption, s.batch, maxBatch)
 	case s.orderly && !s.autoCommit:

@@ -13,6 +13,7 @@ const (
 	kindBase   kind = iota // <group>: untagged messages, the baseline's
 	kindTagged             // <group>__tagged: tagged messages, the baseline's view of them
 	kindLane               // <group>_<tag>: one lane's messages
+	kindAll                // <group> where it broadcasts: all messages, the baseline's
 )
 
 // boundaryMargin is how long before its listing a lane's boundary lies (design/messages.md): more than clocks differ and

@@ -135,22 +135,79 @@ func TestDesired(t *testing.T) {
 	for _, tc := range []struct {
 		name          string
 		tag           graylib.Tag
+		broadcast     bool
 		rules         graylib.Rules
 		known         bool
 		join, prepare []string
 	}{
-		{"baseline", "", r, true, []string{"g_gray", "g_blue", "g__tagged", "g"}, nil},
-		{"baseline, no lanes", "", graylib.NoRules, true, []string{"g__tagged", "g"}, nil},
-		{"baseline, rules unknown", "", graylib.NoRules, false, []string{"g"}, []string{"g__tagged"}},
-		{"listed lane", "gray", r, true, []string{"g_gray"}, nil},
-		{"lane that isn't listed", "red", r, true, nil, nil},
+		{"baseline", "", false, r, true, []string{"g_gray", "g_blue", "g__tagged", "g"}, nil},
+		{"baseline, no lanes", "", false, graylib.NoRules, true, []string{"g__tagged", "g"}, nil},
+		{"baseline, rules unknown", "", false, graylib.NoRules, false, []string{"g"}, []string{"g__tagged"}},
+		{"listed lane", "gray", false, r, true, []string{"g_gray"}, nil},
+		{"lane that isn't listed", "red", false, r, true, nil, nil},
+		{"baseline, broadcasting", "", true, r, true, []string{"g"}, nil},
+		{"baseline, broadcasting, rules unknown", "", true, graylib.NoRules, false, []string{"g"}, nil},
+		{"listed lane, broadcasting", "gray", true, r, true, []string{"g_gray"}, nil},
 	} {
-		join, prepare := desired(graylib.Identity{Service: "a", Tag: tc.tag}, "g", tc.rules, tc.known)
+		join, prepare := desired(graylib.Identity{Service: "a", Tag: tc.tag}, "g", tc.broadcast, tc.rules, tc.known)
 		if diff := cmp.Diff(tc.join, names(join)); diff != "" {
 			t.Errorf("%s: joins (-want +got):\n%s", tc.name, diff)
 		}
 		if diff := cmp.Diff(tc.prepare, names(prepare)); diff != "" {
 			t.Errorf("%s: prepares (-want +got):\n%s", tc.name, diff)
+		}
+	}
+}
+
+func TestDecideBroadcast(t *testing.T) {
+	at := time.Date(2026, 11, 22, 10, 0, 0, 0, time.UTC)
+	lane := graylib.Lane{Tag: "gray", Listed: at, State: graylib.LaneActive}
+	retired, leaving := lane, lane
+	retired.State = graylib.LaneRetired
+	leaving.State, leaving.Until = graylib.LaneRetired, at.Add(time.Hour)
+	mode := func(m graylib.Mode, l graylib.Lane) *graylibtest.Rules {
+		r := &graylibtest.Rules{Consume: graylib.Consumption{Baseline: m, Default: graylib.ModeAuto, Ignore: []graylib.Tag{"gray"}}}
+		if l.Tag != "" {
+			r.List = []graylib.Lane{l}
+		}
+		return r
+	}
+	auto := mode(graylib.ModeAuto, lane)
+	ok := func(reason string) verdict { return verdict{handle: true, reason: reason} }
+	no := func(reason string) verdict { return verdict{reason: reason} }
+	gray := seen{tag: "gray", stored: at, wanted: true}
+	dead, early, late, unwanted := gray, gray, gray, gray
+	dead.dead = true
+	early.stored = at.Add(-time.Hour)
+	late.stored = at.Add(2 * time.Hour)
+	unwanted.wanted = false
+	for _, tc := range []struct {
+		name  string
+		k     kind
+		m     seen
+		rules *graylibtest.Rules
+		want  verdict
+	}{
+		{"baseline: untagged", kindAll, seen{wanted: true, stored: at}, auto, ok(reasonUntagged)},
+		{"baseline: malformed", kindAll, seen{tag: "N O", wanted: true, stored: at}, auto, ok(reasonMalformed)},
+		{"baseline: not listed", kindAll, gray, mode(graylib.ModeAuto, graylib.Lane{}), ok(reasonUnlisted)},
+		{"baseline: the lane is live", kindAll, gray, auto, no(reasonLaneInstance)},
+		{"baseline: the lane is not", kindAll, dead, auto, ok(reasonNoInstance)},
+		{"baseline: stored before the lane was listed", kindAll, early, auto, ok(reasonEarly)},
+		{"baseline: stored after it was forgotten", kindAll, late, mode(graylib.ModeAuto, leaving), ok(reasonForgotten)},
+		{"baseline: mode all", kindAll, gray, mode(graylib.ModeAll, lane), ok(reasonCopy)},
+		{"baseline: mode all, the lane is not live", kindAll, dead, mode(graylib.ModeAll, lane), ok(reasonNoInstance)},
+		{"baseline: mode ignore", kindAll, dead, mode(graylib.ModeIgnore, lane), no(reasonMode + "ignore")},
+		{"baseline: mode ignore, retired", kindAll, dead, mode(graylib.ModeIgnore, retired), ok(reasonNoInstance)},
+		{"baseline: not wanted", kindAll, unwanted, auto, no(reasonExpression)},
+		{"lane: its own", kindLane, gray, auto, ok(reasonLane)},
+		{"lane: not wanted", kindLane, unwanted, auto, no(reasonExpression)},
+		{"lane: untagged", kindLane, seen{wanted: true, stored: at}, auto, verdict{reason: reasonGuard, quiet: true}},
+		{"lane: before it was listed", kindLane, early, auto, no(reasonBoundary)},
+		{"lane: after it was forgotten", kindLane, late, mode(graylib.ModeAuto, leaving), no(reasonForgotten)},
+	} {
+		if got := decideBroadcast(tc.k, "gray", tc.m, tc.rules, tc.rules.Consume); got != tc.want {
+			t.Errorf("%s: %+v, want %+v", tc.name, got, tc.want)
 		}
 	}
 }
@@ -167,6 +224,10 @@ func TestSelector(t *testing.T) {
 		{"sql:a = 5) OR (TRUE = TRUE", kindBase, graylib.FilterServer, consumer.MessageSelector{Type: consumer.SQL92, Expression: "(gray_tag IS NULL) AND (a = 5)"}},
 		{"sql:a > 5", kindTagged, graylib.FilterServer, consumer.MessageSelector{Type: consumer.SQL92, Expression: "gray_tag IS NOT NULL"}},
 		{"sql:a > 5", kindLane, graylib.FilterServer, consumer.MessageSelector{Type: consumer.SQL92, Expression: "gray_tag = 'gray'"}},
+		{"sql:a > 5 -- six", kindAll, graylib.FilterServer, consumer.MessageSelector{Type: consumer.SQL92, Expression: "a > 5 -- six"}},
+		{"sql:a > 5", kindAll, graylib.FilterClient, consumer.MessageSelector{Type: consumer.TAG, Expression: "*"}},
+		{"a|| b ||a", kindAll, graylib.FilterServer, consumer.MessageSelector{Type: consumer.TAG, Expression: "a||b"}},
+		{"", kindAll, graylib.FilterServer, consumer.MessageSelector{Type: consumer.TAG, Expression: "*"}},
 		{"sql:a > 5", kindBase, graylib.FilterClient, consumer.MessageSelector{Type: consumer.TAG, Expression: "*"}},
 		{"*", kindBase, graylib.FilterServer, consumer.MessageSelector{Type: consumer.SQL92, Expression: "gray_tag IS NULL"}},
 		{"a|| b ||a", kindBase, graylib.FilterServer, consumer.MessageSelector{Type: consumer.SQL92, Expression: "gray_tag IS NULL AND TAGS IN ('a', 'b')"}},

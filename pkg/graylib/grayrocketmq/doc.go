@@ -51,9 +51,22 @@
 // forced handoff (a handler that runs longer than the drain limit) and a crash may break it, for the messages in flight.
 // What is being tried again when its queue is given up is the next owner's, and its deliveries are counted anew.
 //
+// # Broadcasting
+//
+// With consumer.WithConsumerModel(consumer.BroadCasting) each live instance of a lane gets each of the lane's messages, by
+// <group>_<tag>, and each baseline instance, by <group>, all others: untagged ones, strays at once, and a tag's while no instance of
+// its lane is live. Live is what the registry shows of the own service or, where the service isn't in it, what the broker shows
+// of the lane's group. In mode all the baseline has each message too; in mode ignore it has none of the lane's.
+//
+// Nobody owns a queue here, each instance keeps its own offsets (the client's file, named by consumer.WithInstance and host;
+// the application's ConsumeFromWhere applies), and what fails is not retried: as without graylib. So there is an edge when a
+// lane comes or goes. The baseline still handles what was stored before it saw the lane come, and what comes as soon as it sees
+// it gone: a message may be handled by both. It is left out by both only where an instance is in the registry before its consumer
+// has begun (start the consumer first, as the services here do), or was killed and still is in the registry.
+//
 // # Not yet
 //
-// Refused by name, with [ErrNotSupported]: broadcasting consumption, and ordered consumption with
-// consumer.WithAutoCommit(false). All members of a lane's group are to
+// Refused by name, with [ErrNotSupported]: ordered consumption with consumer.WithAutoCommit(false) or with broadcasting, and
+// filter hooks. All members of a lane's group are to
 // subscribe to the same topics: a queue goes to a member by the list alone, and waits at one that doesn't.
 package grayrocketmq

@@ -113,12 +113,15 @@ func (k *keeper) tell(err error) {
 // desired returns the groups to be a member of, in the order in which their first offsets are set and they are joined. The
 // second list is of those whose first offsets must be set before the first's, or at the same time, though this instance
 // doesn't join them now.
-func desired(id graylib.Identity, group string, rules graylib.Rules, known bool) (join, prepare []place) {
+func desired(id graylib.Identity, group string, broadcast bool, rules graylib.Rules, known bool) (join, prepare []place) {
 	if id.Tag != graylib.Untagged {
 		if lane, ok := rules.Lane(id.Tag); ok {
 			join = append(join, place{group: laneGroup(group, id.Tag), kind: kindLane, lane: lane})
 		}
 		return join, nil
+	}
+	if broadcast {
+		return []place{{group: group, kind: kindAll}}, nil
 	}
 	for _, lane := range rules.Lanes() { // as a stand-in
 		join = append(join, place{group: laneGroup(group, lane.Tag), kind: kindLane, lane: lane})
@@ -141,7 +144,7 @@ func (k *keeper) reconcile(ctx context.Context) error {
 	c := k.c
 	id := c.rt.Identity()
 	known := rulesKnown(c.rt.RulesSource().Status())
-	join, prepare := desired(id, c.baseGroup(), c.rt.Rules(), known)
+	join, prepare := desired(id, c.baseGroup(), c.broadcasting(), c.rt.Rules(), known)
 
 	c.mu.Lock()
 	subs := c.subs
@@ -216,6 +219,12 @@ func (k *keeper) join(ctx context.Context, subs []*subscription, join, prepare [
 	if err := c.groups(ctx, names, brokers); err != nil {
 		return err
 	}
+	if c.broadcasting() {
+		if c.lanes == nil { // before any member: they read it
+			c.lanes = c.watchLanes(ctx)
+		}
+		all = nil // each instance keeps its own offsets
+	}
 	for _, p := range all {
 		for _, s := range subs {
 			if err := f.set(ctx, p, routes[s.topic]); err != nil {
@@ -229,7 +238,7 @@ func (k *keeper) join(ctx context.Context, subs []*subscription, join, prepare [
 		}
 		var m joined
 		var err error
-		if p.kind != kindBase || c.set.orderly {
+		if !c.broadcasting() && (p.kind != kindBase || c.set.orderly) {
 			m, err = c.joinLane(ctx, p, subs, routes)
 		} else {
 			m, err = c.join(p, subs)

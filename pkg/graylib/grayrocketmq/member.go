@@ -50,7 +50,9 @@ func (m *member) start() {
 	close(m.ready)
 	ctx, cancel := context.WithCancel(context.Background())
 	m.ended = cancel
-	m.following.Go(func() { m.follow(ctx) })
+	if !m.c.broadcasting() { // brokers have no offsets of it
+		m.following.Go(func() { m.follow(ctx) })
+	}
 }
 
 func (m *member) close()     { m.flow.close() }
@@ -73,32 +75,52 @@ func (c *Consumer) join(p place, subs []*subscription) (*member, error) {
 	opts := append([]consumer.Option(nil), c.client...)
 	opts = append(opts,
 		consumer.WithGroupName(unqualified(c.set.namespace, p.group)),
-		consumer.WithInstance(instanceName(c.rt.Identity(), "own")),
 		consumer.WithNameServer(c.nameServers),
 		consumer.WithCredentials(c.credentials),
-		// Offsets are stored for every queue that exists: one without is newer than the group, and all in it is its.
-		consumer.WithConsumeFromWhere(consumer.ConsumeFromFirstOffset),
 		consumer.WithStrategy(m.allocate),
 		consumer.WithFilterMessageHook([]hooks.FilterMessageHook{m.hook}),
 	)
+	if c.broadcasting() {
+		opts = append(opts, consumer.WithInstance(c.broadcastInstance(p.group)))
+	} else {
+		opts = append(opts, consumer.WithInstance(instanceName(c.rt.Identity(), "own")),
+			// Offsets are stored for every queue that exists: one without is newer than the group, and all in it is its.
+			consumer.WithConsumeFromWhere(consumer.ConsumeFromFirstOffset))
+	}
 	client, err := rocketmq.NewPushConsumer(opts...)
 	if err != nil {
 		return nil, fmt.Errorf("group %q: %w", p.group, err)
 	}
 	m.client = client
-	for _, s := range subs {
-		topic := unqualified(c.set.namespace, s.topic)
-		if err := client.Subscribe(topic, s.selector(p.kind, p.lane.Tag, c.filter(s.topic)), m.handler(s)); err != nil {
-			return nil, fmt.Errorf("group %q: subscribe to %q: %w", p.group, topic, err)
+	subscribe := func() error {
+		for _, s := range subs {
+			topic := unqualified(c.set.namespace, s.topic)
+			if err := client.Subscribe(topic, s.selector(p.kind, p.lane.Tag, c.filter(s.topic)), m.handler(s)); err != nil {
+				return fmt.Errorf("subscribe to %q: %w", topic, err)
+			}
 		}
+		return nil
 	}
-	if err := client.Start(); err != nil {
-		m.flow.close()
-		close(m.ready)
-		return nil, fmt.Errorf("group %q: %w", p.group, err)
+	begin := func() error {
+		if err := client.Start(); err != nil {
+			return err
+		}
+		if c.opts.settle != nil {
+			c.opts.settle(client)
+		}
+		return nil
 	}
-	if c.opts.settle != nil {
-		c.opts.settle(client)
+	steps := []func() error{subscribe, begin}
+	if c.broadcasting() {
+		// Its queues aren't allotted by a strategy that could wait: without a topic there are none until it has settled.
+		steps = []func() error{begin, subscribe, client.Start}
+	}
+	for _, step := range steps {
+		if err := step(); err != nil {
+			m.flow.close()
+			close(m.ready)
+			return nil, fmt.Errorf("group %q: %w", p.group, err)
+		}
 	}
 	return m, nil
 }
@@ -127,7 +149,9 @@ func (m *member) allocate(group, clientID string, all []*primitive.MessageQueue,
 const (
 	commitWithin = 3 * time.Second
 	commitEvery  = 10 * time.Millisecond
-	commitTrust  = 5 // so many times the client may try, before we commit for it
+	// broadcastSettle is what the client's goroutines get to note the last handlers' results, before its offsets are saved.
+	broadcastSettle = 20 * time.Millisecond
+	commitTrust     = 5 // so many times the client may try, before we commit for it
 )
 
 // commit has the client persist its offsets and sees to it that the brokers have them. The client does so one-way; the last
@@ -189,7 +213,11 @@ func (m *member) leave(ctx context.Context, brokers map[string]string) int {
 		m.following.Wait()
 	}
 	running := m.flow.drain(ctx)
-	m.commit(context.WithoutCancel(ctx), brokers)
+	if m.c.broadcasting() {
+		sleep(context.WithoutCancel(ctx), broadcastSettle) // then Shutdown writes the file
+	} else {
+		m.commit(context.WithoutCancel(ctx), brokers)
+	}
 	if err := m.client.Shutdown(); err != nil {
 		m.c.log().Warn("the RocketMQ client's shutdown failed", "group", m.place.group, "error", err)
 	}

@@ -69,7 +69,7 @@ func (m *member) batch(ctx context.Context, batch []delivery, tickets map[*primi
 		concurrent.DelayLevelWhenNextConsume = 0 // another batch may have set it
 	}
 	result, err := m.take(ctx, batch, mq)
-	if result != consumer.ConsumeSuccess && tickets[batch[0].msg].current() {
+	if result != consumer.ConsumeSuccess && !m.c.broadcasting() && tickets[batch[0].msg].current() {
 		level := 0
 		if concurrent != nil {
 			level = concurrent.DelayLevelWhenNextConsume

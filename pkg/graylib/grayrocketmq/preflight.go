@@ -9,7 +9,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/graychain/graychain/pkg/graylib"
+	"github.com/apache/rocketmq-client-go/v2/consumer"
+
 	"github.com/graychain/graychain/pkg/graylib/grayrocketmq/remoting"
 )
 
@@ -159,11 +160,12 @@ func (c *Consumer) retryTopics(ctx context.Context, groups []string, addr string
 // checkFilter asks each broker whether it takes the group's filters.
 func (c *Consumer) checkFilter(ctx context.Context, p place, subs []*subscription, brokers map[string]string) error {
 	for _, s := range subs {
-		if c.filter(s.topic) == graylib.FilterClient {
+		sel := s.selector(p.kind, p.lane.Tag, c.filter(s.topic))
+		if sel.Type != consumer.SQL92 {
 			continue
 		}
 		for _, broker := range slices.Sorted(maps.Keys(brokers)) {
-			err := c.api.CheckSQL(ctx, brokers[broker], p.group, s.topic, s.sql(p.kind, p.lane.Tag))
+			err := c.api.CheckSQL(ctx, brokers[broker], p.group, s.topic, sel.Expression)
 			if errors.Is(err, ErrNoPropertyFilter) {
 				return fmt.Errorf("broker %q at %s: set enablePropertyFilter=true in its configuration, or filter: client for consumer %q in the rules: %w",
 					broker, brokers[broker], c.rt.Identity().Service, err)

@@ -212,7 +212,7 @@ func TestOpenConsumerRefuses(t *testing.T) {
 		{"no name server", []consumer.Option{consumer.WithGroupName("g")}, nil, ErrInvalidOption, "GRAY_NAMESRV_ADDR"},
 		{"name server without a port", []consumer.Option{consumer.WithGroupName("g"), consumer.WithNameServer([]string{"host"})}, nil, ErrInvalidOption, `"host"`},
 		{"long group", append(good[1:], consumer.WithGroupName(strings.Repeat("g", 230))), nil, ErrInvalidOption, "255"},
-		{"broadcasting", append(good, consumer.WithConsumerModel(consumer.BroadCasting)), nil, ErrNotSupported, "BroadCasting"},
+		{"ordered broadcasting", append(good, consumer.WithConsumerModel(consumer.BroadCasting), consumer.WithConsumerOrder(true)), nil, ErrNotSupported, "BroadCasting"},
 		{"ordered with commits by hand", append(good, consumer.WithConsumerOrder(true), consumer.WithAutoCommit(false)), nil, ErrNotSupported, "WithAutoCommit(false)"},
 		{"large batches", append(good, consumer.WithConsumeMessageBatchMaxSize(1025)), nil, ErrInvalidOption, "WithConsumeMessageBatchMaxSize(1025): want 1 to 1024"},
 		{"hooks", append(good, consumer.WithFilterMessageHook([]hooks.FilterMessageHook{nil})), nil, ErrNotSupported, "WithFilterMessageHook"},

@@ -50,7 +50,7 @@ func (c *Consumer) State() graylib.ConsumerState {
 func (m *worker) groupState() graylib.GroupState {
 	g := graylib.GroupState{Group: m.place.group, Role: graylib.RoleOwn, Queues: []graylib.QueueState{}}
 	switch m.place.kind {
-	case kindBase:
+	case kindBase, kindAll:
 		g.Kind = graylib.GroupBase
 	case kindTagged:
 		g.Kind = graylib.GroupTagged

@@ -81,6 +81,12 @@ func (s *subscription) expression() string {
 
 // selector is what a member subscribes with: the group's constant filter.
 func (s *subscription) selector(k kind, own graylib.Tag, f graylib.Filter) consumer.MessageSelector {
+	if k == kindAll && (f != graylib.FilterClient || s.expr == nil) {
+		if s.expr != nil {
+			return consumer.MessageSelector{Type: consumer.SQL92, Expression: s.expr.String()}
+		}
+		return consumer.MessageSelector{Type: consumer.TAG, Expression: s.expression()}
+	}
 	if f == graylib.FilterClient {
 		if k == kindBase && s.tags != nil {
 			return consumer.MessageSelector{Type: consumer.TAG, Expression: strings.Join(s.tags, "||")}

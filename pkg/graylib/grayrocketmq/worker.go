@@ -30,21 +30,36 @@ func (m *worker) group() string { return m.place.group }
 // decide says what becomes of a message by the rules in force. mq is the queue that it was pulled from.
 func (m *worker) decide(s *subscription, msg *primitive.MessageExt, mq *primitive.MessageQueue) verdict {
 	rules := m.c.rt.Rules()
-	var read time.Time
-	dead := false
-	if tag, err := graylib.ParseTag(msg.GetProperty(graylib.MessageKeys.Tag)); err == nil && m.place.kind == kindTagged {
-		if lane, listed := rules.Lane(tag); listed && lane.Until.IsZero() {
-			dead = !m.c.laneLive(tag)
-		} else if status := m.c.rt.RulesSource().Status(); status.Origin == originStatic {
-			read = time.Now() // there is no newer one
-		} else {
-			read = status.ReadAt
-		}
-	}
-	return decide(m.place.kind, m.place.lane.Tag, seen{
+	of := rules.Consumption(m.c.rt.Identity().Service, m.c.baseGroup(), s.topic)
+	seen := seen{
 		tag: msg.GetProperty(graylib.MessageKeys.Tag), stored: time.UnixMilli(msg.StoreTimestamp),
-		retry: strings.HasPrefix(mq.Topic, retryPrefix), wanted: s.wants(msg), read: read, dead: dead,
-	}, rules, rules.Consumption(m.c.rt.Identity().Service, m.c.baseGroup(), s.topic))
+		retry: strings.HasPrefix(mq.Topic, retryPrefix), wanted: s.wants(msg),
+	}
+	tag, err := graylib.ParseTag(seen.tag)
+	_, listed := rules.Lane(tag)
+	switch {
+	case err != nil || tag == graylib.Untagged:
+	case m.place.kind == kindAll && listed:
+		seen.dead = !m.c.broadcastLive(tag) || m.c.lanes.before(tag, seen.stored)
+	case m.place.kind == kindTagged && listed:
+		seen.dead = !m.c.laneLive(tag)
+		fallthrough
+	case m.place.kind == kindTagged:
+		seen.read = m.rulesRead()
+	}
+	if m.c.broadcasting() {
+		return decideBroadcast(m.place.kind, m.place.lane.Tag, seen, rules, of)
+	}
+	return decide(m.place.kind, m.place.lane.Tag, seen, rules, of)
+}
+
+// rulesRead is when the rules in force were last known to be the newest.
+func (m *worker) rulesRead() time.Time {
+	status := m.c.rt.RulesSource().Status()
+	if status.Origin == originStatic {
+		return time.Now() // there is no newer one
+	}
+	return status.ReadAt
 }
 
 // originStatic is where rules come from that never change ([graylib.StaticRules]).
