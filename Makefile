@@ -60,7 +60,7 @@ check-full-messages: ## of check-full only handoffs, crashes and modes of messag
 
 .PHONY: check-full-messages-kinds
 check-full-messages-kinds: ## of check-full only kinds of sending and consuming, and strays
-	@$(FULL_MESSAGES) '^Test(Matrix|SendKinds|Transaction|Batch|Order|Broadcast|Lane|SQL|Stray|ListedWhile|Forget)'
+	@$(FULL_MESSAGES) '^Test(Matrix|SendKinds|Transaction|Batch|Order|Broadcast|Topics|UnknownVersion|Lane|SQL|Stray|ListedWhile|Forget)'
 
 .PHONY: check-full-messages-faults
 check-full-messages-faults: ## of check-full only faults and settings of brokers and connections, for messages

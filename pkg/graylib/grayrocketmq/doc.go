@@ -32,7 +32,10 @@
 //
 // Tag lists and SQL92 expressions (package sql92) are evaluated by the broker in <group>, together with the group's filter, and
 // by the client in the other groups, where a lane's version may subscribe differently from its stand-ins. What an expression
-// rejects is skipped and counted. Expressions are checked by Subscribe and, in <group>, by the broker at Start.
+// rejects is skipped and counted. Topics may differ too: a member's client id says which topics its application wants, and a
+// topic's queues go only to those who want it: to the lane's instances, else to stand-ins. What nobody there wants waits.
+// A retry of a topic that its group's member doesn't know is sent back again and never becomes a dead letter by that.
+// Expressions are checked by Subscribe and, in <group>, by the broker at Start.
 //
 // # Batches
 //
@@ -67,6 +70,5 @@
 // # Not yet
 //
 // Refused by name, with [ErrNotSupported]: ordered consumption with consumer.WithAutoCommit(false) or with broadcasting, and
-// filter hooks. All members of a lane's group are to
-// subscribe to the same topics: a queue goes to a member by the list alone, and waits at one that doesn't.
+// filter hooks.
 package grayrocketmq

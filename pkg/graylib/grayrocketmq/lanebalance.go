@@ -30,13 +30,11 @@ func (m *laneMember) balance(b *laneBroker) {
 			continue // what is held stays; the list is of a broker that has just come up
 		default:
 			var err error
-			if mine, err = m.allocate(b, topic, queues); err != nil {
-				if !m.unlisted {
-					m.unlisted = true
-					m.c.log().Error("a lane's group has a member that can't be understood: no queue is taken", "group", m.place.group, "error", err)
-				}
-				mine = nil
+			mine, err = m.allocate(b, topic, queues)
+			if err != nil && !m.unlisted {
+				m.c.log().Error("a lane's group has a member that can't be understood: no queue is taken while it is there", "group", m.place.group, "error", err)
 			}
+			m.unlisted = err != nil
 		}
 		for _, q := range queues {
 			lq := m.queues[remoting.Queue{Topic: q.Topic, Broker: q.Broker, ID: q.ID}]

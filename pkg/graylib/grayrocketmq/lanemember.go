@@ -43,7 +43,7 @@ type laneMember struct {
 	resume   chan struct{} // while suspended; closed by resuming
 	dropped  map[string]bool
 	running  int
-	unlisted bool // said in the log
+	unlisted bool // the list has a member that can't be understood
 }
 
 // laneBroker is a lane's member at one broker.
@@ -77,7 +77,7 @@ func (c *Consumer) joinLane(ctx context.Context, p place, subs []*subscription, 
 	}
 	m := &laneMember{
 		worker:  newWorker(c, p, subs),
-		id:      host + "@" + ownership.InstanceName(id.Service, id.Tag, role, newUUID()),
+		id:      host + "@" + ownership.InstanceName(id.Service, id.Tag, role, topicsOf(subs), newUUID()),
 		version: time.Now().UnixMilli(),
 		config:  ownership.Config{Drain: c.opts.drain}.WithDefaults(),
 		slots:   make(map[string]chan struct{}), rules: make(chan struct{}, 1),

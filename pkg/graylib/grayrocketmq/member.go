@@ -14,6 +14,7 @@ import (
 	"github.com/apache/rocketmq-client-go/v2/primitive"
 
 	"github.com/graychain/graychain/pkg/graylib"
+	"github.com/graychain/graychain/pkg/graylib/grayrocketmq/ownership"
 	"github.com/graychain/graychain/pkg/graylib/grayrocketmq/remoting"
 )
 
@@ -80,10 +81,11 @@ func (c *Consumer) join(p place, subs []*subscription) (*member, error) {
 		consumer.WithStrategy(m.allocate),
 		consumer.WithFilterMessageHook([]hooks.FilterMessageHook{m.hook}),
 	)
+	id := c.rt.Identity()
 	if c.broadcasting() {
 		opts = append(opts, consumer.WithInstance(c.broadcastInstance(p.group)))
 	} else {
-		opts = append(opts, consumer.WithInstance(instanceName(c.rt.Identity(), "own")),
+		opts = append(opts, consumer.WithInstance(ownership.InstanceName(id.Service, id.Tag, ownership.Own, topicsOf(subs), newUUID())),
 			// Offsets are stored for every queue that exists: one without is newer than the group, and all in it is its.
 			consumer.WithConsumeFromWhere(consumer.ConsumeFromFirstOffset))
 	}

@@ -11,9 +11,6 @@ import (
 // maxGroup is the greatest length of a group's name in bytes (the client's ValidateGroup, the broker's Validators).
 const maxGroup = 255
 
-// idVersion is the version of the client id's form (design/wire.md).
-const idVersion = "v1"
-
 // laneGroup is the group of a lane's messages.
 func laneGroup(group string, tag graylib.Tag) string {
 	return group + graylib.GroupLaneInfix + string(tag)
@@ -22,10 +19,10 @@ func laneGroup(group string, tag graylib.Tag) string {
 // taggedGroup is the baseline's group for tagged messages.
 func taggedGroup(group string) string { return group + graylib.GroupTaggedSuffix }
 
-// instanceName is <service>#<tag or ->#<role>#v1#<uuid>. The client puts its address and an @ in front; with that it is the
-// client id by which a group's members know each other.
-func instanceName(id graylib.Identity, role string) string {
-	return strings.Join([]string{id.Service, id.Tag.String(), role, idVersion, newUUID()}, "#")
+// instanceName is <service>#<tag or ->#<what it is for>#<uuid>. The client puts its address and an @ in front; with that it is
+// the client id. Members of lanes' groups have names that say more ([ownership.InstanceName]).
+func instanceName(id graylib.Identity, what string) string {
+	return strings.Join([]string{id.Service, id.Tag.String(), what, newUUID()}, "#")
 }
 
 // newUUID returns a random UUID (RFC 9562, version 4).

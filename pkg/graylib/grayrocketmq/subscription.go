@@ -55,6 +55,15 @@ func newSubscription(topic string, s consumer.MessageSelector, f Handler) (*subs
 	return sub, nil
 }
 
+// topicsOf returns the topics of subscriptions.
+func topicsOf(subs []*subscription) []string {
+	topics := make([]string, len(subs))
+	for i, s := range subs {
+		topics[i] = s.topic
+	}
+	return topics
+}
+
 // wants tells whether the application's expression matches.
 func (s *subscription) wants(msg *primitive.MessageExt) bool {
 	if s.expr != nil {

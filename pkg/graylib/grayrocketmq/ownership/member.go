@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"hash/fnv"
 	"slices"
 	"strings"
 
@@ -21,7 +22,7 @@ const (
 
 // Version is the version of the allocation. All members of a group must compute the same; one that meets another version
 // takes no queue.
-const Version = "v1"
+const Version = "v2"
 
 // ErrUnknownMember is wrapped where a client id in a lane's group can't be understood.
 var ErrUnknownMember = errors.New("unknown member")
@@ -32,11 +33,28 @@ type Member struct {
 	Service string
 	Tag     graylib.Tag
 	Role    Role
+	topics  []string // what its application subscribes to, each as topicMark makes it, sorted
 }
 
-// InstanceName makes the part of a client id that is ours (design/wire.md): <service>#<tag or ->#<role>#v1#<unique>.
-func InstanceName(service string, tag graylib.Tag, role Role, unique string) string {
-	return service + "#" + tag.String() + "#" + string(role) + "#" + Version + "#" + unique
+// topicMark stands for a topic in a client id: topics' names may be as long as 127 bytes each, and an id goes with every list of
+// a group's members. Two topics of one consumer that share one (once in 2^32 pairs) would count as one topic: where members
+// don't all want both, a queue may then wait at one that doesn't want it.
+func topicMark(topic string) string {
+	h := fnv.New32a()
+	_, _ = h.Write([]byte(topic))
+	return fmt.Sprintf("%08x", h.Sum32())
+}
+
+// InstanceName makes the part of a client id that is ours (design/wire.md):
+// <service>#<tag or ->#<role>#v2#<marks of the topics, by commas>#<unique>. The topics are those that the member's application
+// subscribes to, as on the wire.
+func InstanceName(service string, tag graylib.Tag, role Role, topics []string, unique string) string {
+	marks := make([]string, len(topics))
+	for i, t := range topics {
+		marks[i] = topicMark(t)
+	}
+	slices.Sort(marks)
+	return strings.Join([]string{service, tag.String(), string(role), Version, strings.Join(slices.Compact(marks), ","), unique}, "#")
 }
 
 // ParseMember reads a client id, <address>@<instance name>. An id of another form or version gives an error that wraps
@@ -46,11 +64,14 @@ func ParseMember(clientID string) (Member, error) {
 	if !ok {
 		return Member{}, fmt.Errorf("%w %q: want <address>@<instance name>", ErrUnknownMember, clientID)
 	}
-	parts := strings.SplitN(name, "#", 5)
-	if len(parts) != 5 || parts[0] == "" || parts[4] == "" {
-		return Member{}, fmt.Errorf("%w %q: want an instance name <service>#<tag or ->#own|standin#%s#<unique>", ErrUnknownMember, clientID, Version)
+	parts := strings.SplitN(name, "#", 6)
+	if len(parts) > 3 && parts[3] != Version {
+		return Member{}, fmt.Errorf("%w %q: version %q, this program knows %s", ErrUnknownMember, clientID, parts[3], Version)
 	}
-	m := Member{ID: clientID, Service: parts[0], Role: Role(parts[2])}
+	if len(parts) != 6 || parts[0] == "" || parts[4] == "" || parts[5] == "" {
+		return Member{}, fmt.Errorf("%w %q: want an instance name <service>#<tag or ->#own|standin#%s#<topics>#<unique>", ErrUnknownMember, clientID, Version)
+	}
+	m := Member{ID: clientID, Service: parts[0], Role: Role(parts[2]), topics: strings.Split(parts[4], ",")}
 	if parts[1] != graylib.Untagged.String() {
 		tag, err := graylib.ParseTag(parts[1])
 		if err != nil {
@@ -61,10 +82,15 @@ func ParseMember(clientID string) (Member, error) {
 	if m.Role != Own && m.Role != StandIn {
 		return Member{}, fmt.Errorf("%w %q: role %q, want %s or %s", ErrUnknownMember, clientID, parts[2], Own, StandIn)
 	}
-	if parts[3] != Version {
-		return Member{}, fmt.Errorf("%w %q: version %q, this program knows %s", ErrUnknownMember, clientID, parts[3], Version)
-	}
 	return m, nil
+}
+
+// retryPrefix begins the name of a group's retry topic, which holds messages of all its topics.
+const retryPrefix = "%RETRY%"
+
+// Wants tells whether the member's application subscribes to a topic. A group's retry topic is for all.
+func (m Member) Wants(topic string) bool {
+	return strings.HasPrefix(topic, retryPrefix) || slices.Contains(m.topics, topicMark(topic))
 }
 
 // Queue is one queue of one topic.
@@ -82,27 +108,44 @@ func compareQueues(a, b Queue) int {
 }
 
 // Allocate returns the queues that the member self is to own, of all queues of one topic, given the client ids in the broker's
-// list and the mode. The lane's own instances come first; stand-ins get something only in the modes auto and all,
-// and only while no own instance is listed. In mode ignore stand-ins get nothing. A self that isn't listed gets nothing; an
-// id that can't be understood gives everybody nothing, and an error that wraps [ErrUnknownMember].
+// list and the mode. Only members whose application wants the topic count. Of these the lane's own instances come first;
+// stand-ins get something only in the modes auto and all, and only while no own instance that wants the topic is listed. In
+// mode ignore stand-ins get nothing. A self that isn't listed gets nothing; an id that can't be understood gives everybody
+// nothing, and an error that wraps [ErrUnknownMember].
+//
+// Of the retry topic's candidates those with the most topics remain, so that there is somebody for what failed of a topic that
+// not all want.
 //
 // The answer depends on the sets alone, not on their order, so that members with the same list agree.
 func Allocate(self string, ids []string, mode graylib.Mode, queues []Queue) ([]Queue, error) {
-	var own, standIns []string
+	var own, standIns []Member
 	for _, id := range ids {
 		m, err := ParseMember(id)
 		if err != nil {
 			return nil, err
 		}
+		if len(queues) == 0 || !m.Wants(queues[0].Topic) {
+			continue
+		}
 		if m.Role == Own {
-			own = append(own, id)
+			own = append(own, m)
 		} else {
-			standIns = append(standIns, id)
+			standIns = append(standIns, m)
 		}
 	}
-	pool := own
+	candidates := own
 	if len(own) == 0 && mode != graylib.ModeIgnore {
-		pool = standIns
+		candidates = standIns
+	}
+	most := 0
+	for _, m := range candidates {
+		most = max(most, len(m.topics))
+	}
+	var pool []string
+	for _, m := range candidates {
+		if len(m.topics) == most || !strings.HasPrefix(queues[0].Topic, retryPrefix) {
+			pool = append(pool, m.ID)
+		}
 	}
 	slices.Sort(pool)
 	pool = slices.Compact(pool)

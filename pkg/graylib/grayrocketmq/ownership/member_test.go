@@ -13,16 +13,24 @@ import (
 )
 
 func TestParseMember(t *testing.T) {
-	id := "10.0.0.1@" + InstanceName("a", "gray", Own, "f00")
+	id := "10.0.0.1@" + InstanceName("a", "gray", Own, []string{"t", "s", "t"}, "f00")
 	got, err := ParseMember(id)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(Member{ID: id, Service: "a", Tag: "gray", Role: Own}, got); diff != "" {
+	want := Member{ID: id, Service: "a", Tag: "gray", Role: Own, topics: []string{topicMark("t"), topicMark("s")}}
+	slices.Sort(want.topics)
+	if diff := cmp.Diff(want, got, cmp.AllowUnexported(Member{})); diff != "" {
 		t.Error(diff)
 	}
+	for topic, wanted := range map[string]bool{"s": true, "t": true, "u": false, "%RETRY%g": true} {
+		if got.Wants(topic) != wanted {
+			t.Errorf("wants %q: %v", topic, !wanted)
+		}
+	}
 	for _, bad := range []string{
-		"", "10.0.0.1", "10.0.0.1@4711", "h@a#gray#own#v2#x", "h@a#gray#boss#v1#x", "h@a#GRAY#own#v1#x", "h@#gray#own#v1#x", "h@a#gray#own#v1#", "h@a#gray#own#v1",
+		"", "10.0.0.1", "10.0.0.1@4711", "h@a#gray#own#v1#f00", "h@a#gray#own#v3#0#x", "h@a#gray#boss#v2#0#x", "h@a#GRAY#own#v2#0#x", "h@#gray#own#v2#0#x",
+		"h@a#gray#own#v2#0#", "h@a#gray#own#v2##x", "h@a#gray#own#v2#0", "h@a#gray#own#v2", "h@a#gray#own",
 	} {
 		if _, err := ParseMember(bad); !errors.Is(err, ErrUnknownMember) {
 			t.Errorf("ParseMember(%q) = %v, want an unknown member", bad, err)
@@ -31,8 +39,8 @@ func TestParseMember(t *testing.T) {
 }
 
 func FuzzParseMember(f *testing.F) {
-	f.Add("10.0.0.1@a#gray#own#v1#f00")
-	f.Add("h@a#-#standin#v1#x#y")
+	f.Add("10.0.0.1@a#gray#own#v2#0a,0b#f00")
+	f.Add("h@a#-#standin#v2#x#y#z")
 	f.Add("@####")
 	f.Fuzz(func(t *testing.T, id string) {
 		m, err := ParseMember(id)
@@ -42,12 +50,26 @@ func FuzzParseMember(f *testing.F) {
 	})
 }
 
+// wanting draws the topics that a member's application wants; the queues are those of "t".
+func wanting(t *rapid.T) []string {
+	return rapid.SampledFrom([][]string{{"t"}, {"s", "t"}, {"s"}}).Draw(t, "topics")
+}
+
+func wants(ids []string) (n int) {
+	for _, id := range ids {
+		if m, err := ParseMember(id); err == nil && m.Wants("t") {
+			n++
+		}
+	}
+	return n
+}
+
 func drawGroup(t *rapid.T) (own, standIns []string, queues []Queue) {
 	for i := range rapid.IntRange(0, 4).Draw(t, "own") {
-		own = append(own, "h@"+InstanceName("a", "gray", Own, fmt.Sprint(i)))
+		own = append(own, "h@"+InstanceName("a", "gray", Own, wanting(t), fmt.Sprint(i)))
 	}
 	for i := range rapid.IntRange(0, 4).Draw(t, "stand-ins") {
-		standIns = append(standIns, "h@"+InstanceName("a", "", StandIn, fmt.Sprint(i)))
+		standIns = append(standIns, "h@"+InstanceName("a", "", StandIn, wanting(t), fmt.Sprint(i)))
 	}
 	for i := range rapid.IntRange(0, 17).Draw(t, "queues") {
 		queues = append(queues, Queue{Topic: "t", Broker: fmt.Sprint("b", i%2), ID: i})
@@ -69,7 +91,10 @@ func TestAllocateGivesEachQueueToOneMember(t *testing.T) {
 				t.Fatal(err)
 			}
 			isOwn := slices.Contains(own, id)
-			if !isOwn && len(got) > 0 && (len(own) > 0 || mode == graylib.ModeIgnore) {
+			if len(got) > 0 && wants([]string{id}) == 0 {
+				t.Fatalf("%s got %v, which it doesn't want", id, got)
+			}
+			if !isOwn && len(got) > 0 && (wants(own) > 0 || mode == graylib.ModeIgnore) {
 				t.Fatalf("stand-in %s got %v in mode %s with %d own members", id, got, mode, len(own))
 			}
 			for _, q := range got {
@@ -78,11 +103,11 @@ func TestAllocateGivesEachQueueToOneMember(t *testing.T) {
 				}
 				owner[q] = id
 			}
-			if isOwn == (len(own) > 0) {
+			if wants([]string{id}) == 1 && isOwn == (wants(own) > 0) {
 				least, most = min(least, len(got)), max(most, len(got))
 			}
 		}
-		somebody := len(own) > 0 || len(standIns) > 0 && mode != graylib.ModeIgnore
+		somebody := wants(own) > 0 || wants(standIns) > 0 && mode != graylib.ModeIgnore
 		if somebody && (len(owner) != len(queues) || most-least > 1) {
 			t.Fatalf("%d of %d queues have an owner, shares from %d to %d", len(owner), len(queues), least, most)
 		}
@@ -90,9 +115,46 @@ func TestAllocateGivesEachQueueToOneMember(t *testing.T) {
 }
 
 func TestAllocateTakesNothingBesideAnUnknownVersion(t *testing.T) {
-	me := "h@" + InstanceName("a", "gray", Own, "1")
-	got, err := Allocate(me, []string{me, "h@a#gray#own#v2#2"}, graylib.ModeAuto, []Queue{{Topic: "t"}})
-	if !errors.Is(err, ErrUnknownMember) || got != nil {
-		t.Errorf("Allocate = %v, %v", got, err)
+	me := "h@" + InstanceName("a", "gray", Own, []string{"t"}, "1")
+	for _, other := range []string{"h@a#gray#own#v1#2", "h@a#gray#own#v3#t#2", "h@DEFAULT"} {
+		got, err := Allocate(me, []string{me, other}, graylib.ModeAuto, []Queue{{Topic: "t"}})
+		if !errors.Is(err, ErrUnknownMember) || got != nil {
+			t.Errorf("beside %s Allocate = %v, %v", other, got, err)
+		}
+	}
+}
+
+// TestAllocateByTopics: a queue goes to those who want its topic; the retry topic to those of the candidates that know most.
+func TestAllocateByTopics(t *testing.T) {
+	one := "h@" + InstanceName("a", "", StandIn, []string{"t"}, "1")
+	two := "h@" + InstanceName("a", "", StandIn, []string{"t", "u"}, "2")
+	lane := "h@" + InstanceName("a", "gray", Own, []string{"t", "v"}, "3")
+	for _, tc := range []struct {
+		name, topic string
+		ids         []string
+		mode        graylib.Mode
+		owner       string
+	}{
+		{"all want it, the lane is there", "t", []string{one, two, lane}, graylib.ModeAuto, lane},
+		{"the lane alone wants it", "v", []string{one, two, lane}, graylib.ModeAuto, lane},
+		{"the lane alone wants it, and is gone", "v", []string{one, two}, graylib.ModeAuto, ""},
+		{"one stand-in alone wants it", "u", []string{one, two, lane}, graylib.ModeAuto, two},
+		{"one stand-in alone wants it, mode ignore", "u", []string{one, two, lane}, graylib.ModeIgnore, ""},
+		{"retries, the lane is there", "%RETRY%g_gray", []string{one, two, lane}, graylib.ModeAuto, lane},
+		{"retries, the lane is gone", "%RETRY%g_gray", []string{one, two}, graylib.ModeAuto, two},
+	} {
+		owner := ""
+		for _, id := range tc.ids {
+			got, err := Allocate(id, tc.ids, tc.mode, []Queue{{Topic: tc.topic, Broker: "b"}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(got) == 1 {
+				owner += id
+			}
+		}
+		if owner != tc.owner {
+			t.Errorf("%s: %q owns it, want %q", tc.name, owner, tc.owner)
+		}
 	}
 }

@@ -519,7 +519,8 @@ func (w *world) converge() bool {
 		done := n.committed == messages
 		someone := false
 		for _, l := range n.members {
-			someone = someone || l.alive() && !l.leaving
+			m, err := ParseMember(l.id)
+			someone = someone || l.alive() && !l.leaving && err == nil && m.Wants("t")
 		}
 		if done || !someone {
 			return true

@@ -12,29 +12,34 @@ import (
 )
 
 type scenario struct {
-	name     string
-	own      int
-	standIns int
-	joined   int // this many are members from the start
-	budget   budget
-	states   int // at most
-	rules    rules
+	name      string
+	own       int
+	standIns  int
+	unwilling int // of own: the first ones, whose application doesn't want the topic
+	joined    int // this many are members from the start
+	budget    budget
+	states    int // at most
+	rules     rules
 }
 
 func (s scenario) start() *world {
 	w := &world{now: epoch, listed: make(map[string]bool), mode: graylib.ModeAuto, budget: s.budget}
-	add := func(service string, tag graylib.Tag, role Role, i int) {
-		id := "h@" + InstanceName(service, tag, role, fmt.Sprint(i))
+	add := func(service string, tag graylib.Tag, role Role, i int, topic string) {
+		id := "h@" + InstanceName(service, tag, role, []string{topic}, fmt.Sprint(i))
 		r := NewRoster(60 * time.Second)
 		m := NewMachine(id, Config{RetryMax: time.Second, Retry: time.Second}, r)
 		m.rules = s.rules
 		w.members = append(w.members, &life{id: id, mode: w.mode, roster: r, m: m})
 	}
 	for i := range s.standIns {
-		add("a", "", StandIn, i)
+		add("a", "", StandIn, i, "t")
 	}
 	for i := range s.own {
-		add("a", "gray", Own, i)
+		topic := "t"
+		if i < s.unwilling {
+			topic = "other"
+		}
+		add("a", "gray", Own, i, topic)
 	}
 	for _, l := range w.members[:s.joined] {
 		l.joined = true
@@ -98,6 +103,7 @@ func scenarios() []scenario {
 		{name: "planned: lane joins a stand-in and leaves", own: 1, standIns: 1, joined: 1, budget: budget{leaves: 2, seconds: 2}, states: limit},
 		{name: "planned: two and two", own: 2, standIns: 2, joined: 2, budget: budget{leaves: 1, seconds: 1}, states: limit},
 		{name: "planned: modes", own: 1, standIns: 2, joined: 2, budget: budget{modes: 2, seconds: 1}, states: limit},
+		{name: "planned: a lane that doesn't want the topic, and one that does", own: 2, unwilling: 1, standIns: 1, joined: 2, budget: budget{leaves: 1, seconds: 1}, states: limit},
 		{name: "crash of any", own: 1, standIns: 2, joined: 2, budget: budget{crashes: 1, seconds: 2}, states: limit},
 		{name: "crash of both sides", own: 1, standIns: 2, joined: 3, budget: budget{crashes: 2, seconds: 1}, states: limit},
 		{name: "crash before the newcomer is born", own: 0, standIns: 2, joined: 1, budget: budget{crashes: 1, seconds: 2, jumps: 3}, states: limit},

@@ -147,7 +147,7 @@ func BenchmarkSpan(b *testing.B) {
 // TestAbandonedWhileGiving: a message whose handler came to no outcome is not waited for, and not committed.
 func TestAbandonedWhileGiving(t *testing.T) {
 	now := time.Now()
-	const me = "h@a#gray#own#v1#1"
+	me := "h@" + InstanceName("a", "gray", Own, []string{"t"}, "1")
 	r := NewRoster(time.Minute)
 	r.Read(now, []string{me})
 	m := NewMachine(me, Config{}, r)

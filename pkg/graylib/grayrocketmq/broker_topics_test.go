@@ -1,0 +1,118 @@
+package grayrocketmq
+
+import (
+	"slices"
+	"testing"
+
+	rocketmq "github.com/apache/rocketmq-client-go/v2"
+	"github.com/apache/rocketmq-client-go/v2/consumer"
+	"github.com/apache/rocketmq-client-go/v2/primitive"
+
+	"github.com/graychain/graychain/pkg/graylib"
+	"github.com/graychain/graychain/pkg/graylib/grayrocketmq/ownership"
+	"github.com/graychain/graychain/pkg/graylib/grayrocketmq/remoting"
+)
+
+// subscribed is a started consumer of service a with these topics and tag lists.
+func (w *world) subscribed(tag graylib.Tag, s *sink, tagLists map[string]string) *Consumer {
+	w.t.Helper()
+	c := w.open(tag, s, nil, nil)
+	c.subs = nil // those of open
+	for topic, list := range tagLists {
+		if err := c.Subscribe(topic, consumer.MessageSelector{Expression: list}, s.handle); err != nil {
+			w.t.Fatal(err)
+		}
+	}
+	start(w.t, c)
+	return c
+}
+
+// sendTo sends n messages with a tag of the application's own.
+func (w *world) sendTo(p rocketmq.Producer, topic, topicTag string, tag graylib.Tag, n int) []string {
+	w.t.Helper()
+	ids := make([]string, n)
+	for i := range ids {
+		r, err := p.SendSync(graylib.WithTag(w.t.Context(), tag), primitive.NewMessage(topic, []byte("x")).WithTag(topicTag))
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		ids[i] = r.MsgID
+	}
+	return ids
+}
+
+// TestTopicsDiffer: a lane subscribes to a further topic than its stand-ins, and to another tag list, and a stand-in to a
+// topic that the lane doesn't know. Whoever wants a topic has its messages: the lane first, and stand-ins where the lane is gone
+// or doesn't want it; those of a topic that nobody there wants wait.
+func TestTopicsDiffer(t *testing.T) {
+	w := newWorld(t, listed(graylib.ModeAuto, "gray"))
+	further, own := w.topic+"-further", w.topic+"-own"
+	base, gray, later := newSink(), newSink(), newSink()
+	laneTopics := map[string]string{w.topic: "sell || buy", further: "*"}
+	w.subscribed("", base, map[string]string{w.topic: "buy", own: "*"})
+	lane := w.subscribed("gray", gray, laneTopics)
+	p := w.producer("")
+
+	// The lane is there.
+	common, sell := w.sendTo(p, w.topic, "buy", "gray", 8), w.sendTo(p, w.topic, "sell", "gray", 8)
+	more, others := w.sendTo(p, further, "x", "gray", 8), w.sendTo(p, own, "x", "gray", 8)
+	eventually(t, "the lane and the baseline handle what each wants", func() bool {
+		return gray.all(slices.Concat(common, sell, more)) && base.all(others)
+	})
+	gray.exactly(t, "lane", slices.Concat(common, sell, more), 1)
+	gray.exactly(t, "lane, a topic that it doesn't want", others, 0)
+	base.exactly(t, "stand-in, a topic that the lane doesn't want", others, 1)
+
+	// It is gone.
+	stop(t, lane)
+	common2, sell2 := w.sendTo(p, w.topic, "buy", "gray", 8), w.sendTo(p, w.topic, "sell", "gray", 8)
+	more2, others2 := w.sendTo(p, further, "x", "gray", 8), w.sendTo(p, own, "x", "gray", 8)
+	eventually(t, "the stand-in handles what it wants", func() bool { return base.all(common2) && base.all(others2) })
+
+	// It comes back: what waited is its.
+	w.subscribed("gray", later, laneTopics)
+	eventually(t, "the lane has what waited for it", func() bool { return later.all(more2) })
+	later.exactly(t, "the lane's second instance, what waited", more2, 1)
+	later.exactly(t, "the lane's second instance, what the stand-in handled", slices.Concat(common2, others2), 0)
+	base.exactly(t, "stand-in", slices.Concat(common2, others2), 1)
+	base.exactly(t, "stand-in, what it doesn't want", slices.Concat(common, sell, more, sell2, more2), 0)
+}
+
+// TestUnknownVersion: beside a member of another version nobody takes a queue of the lane's group, and all goes on when it is
+// gone; untagged messages are not concerned.
+func TestUnknownVersion(t *testing.T) {
+	w := newWorld(t, listed(graylib.ModeAuto, "gray"))
+	route := w.createTopic(2)
+	base := newSink()
+	w.consumer("", base)
+	p := w.producer("")
+	first := w.send(p, "gray", 5)
+	eventually(t, "the stand-in handles them", func() bool { return base.all(first) })
+
+	group := laneGroup(w.group, "gray")
+	const id = "127.0.0.1@a#gray#own#v9#what-ever"
+	if _, err := ownership.ParseMember(id); err == nil {
+		t.Fatalf("%s is understood", id)
+	}
+	var sessions []*remoting.Session
+	for _, addr := range route.Brokers {
+		s, err := w.api.Open(t.Context(), addr, id, func(string) {})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = s.Close() }()
+		if err := s.Heartbeat(t.Context(), group, []remoting.Subscription{{Topic: w.topic, Expression: "*", Type: "TAG"}}, 1); err != nil {
+			t.Fatal(err)
+		}
+		sessions = append(sessions, s)
+	}
+	eventually(t, "the stand-in has given its queues up", w.idle)
+	waiting, plain := w.send(p, "gray", 5), w.send(p, "", 5)
+	eventually(t, "untagged messages are handled", func() bool { return base.all(plain) })
+	base.exactly(t, "beside an unknown version", waiting, 0)
+	for _, s := range sessions {
+		_ = s.Close()
+	}
+	eventually(t, "the stand-in goes on", func() bool { return base.all(waiting) })
+	base.exactly(t, "all", slices.Concat(first, waiting, plain), 1)
+}
