@@ -83,6 +83,7 @@ type GroupTally struct {
 	Given        int64  `json:"given"`        // queues given up as planned: drained, committed, unlocked
 	Forced       int64  `json:"forced"`       // of these, those that did not wait for all handlers: forced handoffs
 	Lost         int64  `json:"lost"`         // locks and connections lost: what had begun may be repeated
+	Slow         int64  `json:"slow"`         // handlers that were still running at the drain limit: a handoff then would not have waited
 	PulledBytes  int64  `json:"pulledBytes"`  // of the brokers' answers; in <group>: of the messages in them
 	HandledBytes int64  `json:"handledBytes"` // of the messages that were given to the handler, as stored
 }

@@ -45,7 +45,7 @@ func forgetting(t *testing.T) *forgetWorld {
 func (f *forgetWorld) storedAfter() time.Time {
 	now := time.Now() // the broker stands on this machine
 	eventually(f.t, "the next millisecond", func() bool { return time.Since(now) > 5*time.Millisecond })
-	return time.Now()
+	return time.Now().Truncate(time.Millisecond) // as store times are
 }
 
 // put publishes the document with the lane changed, or without lanes.

@@ -6,6 +6,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -86,6 +87,9 @@ func TestShutdownPastDrain(t *testing.T) {
 	c := w.consumer("", s, WithDrain(50*time.Millisecond))
 	ids := w.send(w.producer(""), "", 1)
 	eventually(t, "the handler runs", func() bool { return s.all(ids) })
+	eventually(t, "it is counted as slow", func() bool {
+		return slices.ContainsFunc(c.State().Tallies, func(g graylib.GroupTally) bool { return g.Group == w.group && g.Slow == 1 })
+	})
 	if err := c.Shutdown(); !errors.Is(err, ErrDrain) {
 		t.Errorf("Shutdown gave %v, want ErrDrain", err)
 	}

@@ -25,8 +25,10 @@
 // moves ownership at once, and no offset.
 //
 // In <group> the client's own consumer runs, unless consumption is ordered. In the others the library pulls and commits by
-// itself, with the application's options for handlers at once, batches, deliveries, limiter and interceptors; the options of
-// flow control don't apply there (nothing is cached beyond one pull), nor does WithConsumeTimeout.
+// itself, with the application's options for handlers at once, batches, pull batches, deliveries, limiter and interceptors. What
+// is in memory is bounded otherwise there than by the options of flow control: per queue one pull, and 64 messages that have
+// begun and aren't committed. Nor does WithConsumeTimeout apply, after which the client hands a message to a second handler.
+// A handler that runs longer than the drain limit is named in the log and counted, in every group (GroupTally.Slow).
 //
 // # The application's own expression
 //

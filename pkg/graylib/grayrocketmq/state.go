@@ -173,7 +173,7 @@ func (m *member) follow(ctx context.Context) {
 
 // groupTally counts what happened in one group. Its fields may be added to by many goroutines.
 type groupTally struct {
-	taken, given, forced, lost, pulledBytes, handledBytes atomic.Int64
+	taken, given, forced, lost, slow, pulledBytes, handledBytes atomic.Int64
 }
 
 // tallies are those of one consumer, by group. It is safe for concurrent use.
@@ -203,7 +203,7 @@ func (t *tallies) list() []graylib.GroupTally {
 	list := make([]graylib.GroupTally, 0, len(t.by))
 	for group, g := range t.by {
 		list = append(list, graylib.GroupTally{
-			Group: group, Taken: g.taken.Load(), Given: g.given.Load(), Forced: g.forced.Load(), Lost: g.lost.Load(),
+			Group: group, Taken: g.taken.Load(), Given: g.given.Load(), Forced: g.forced.Load(), Lost: g.lost.Load(), Slow: g.slow.Load(),
 			PulledBytes: g.pulledBytes.Load(), HandledBytes: g.handledBytes.Load(),
 		})
 	}

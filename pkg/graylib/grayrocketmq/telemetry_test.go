@@ -186,7 +186,7 @@ func TestTelemetryOfConsumption(t *testing.T) {
 		t.Fatal(err)
 	}
 	trace := ""
-	m := &member{worker: newWorker(&Consumer{rt: rt}, place{group: "g", kind: kindBase}, nil), flow: newFlow()}
+	m := &member{worker: newWorker(&Consumer{rt: rt, opts: consumerOptions{drain: DefaultDrain}, set: consumerSettings{model: consumer.Clustering}}, place{group: "g", kind: kindBase}, nil), flow: newFlow()}
 	s, err := newSubscription("T", consumer.MessageSelector{}, func(ctx context.Context, msgs ...*primitive.MessageExt) (consumer.ConsumeResult, error) {
 		trace = graylib.TraceParentFrom(ctx)
 		switch string(msgs[0].Body) {

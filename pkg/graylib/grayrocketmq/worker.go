@@ -163,6 +163,7 @@ func (m *worker) call(ctx context.Context, batch []delivery) (result consumer.Co
 			result, outcome, err = consumer.ConsumeRetryLater, graylib.ResultPanic, nil
 		}
 	}()
+	defer m.watchSlow(ctx, batch)()
 	result, err = batch[0].sub.handler(ctx, messagesOf(batch)...)
 	if result != consumer.ConsumeSuccess {
 		return result, graylib.ResultRetry, err
