@@ -70,6 +70,10 @@ check-full-messages-faults: ## of check-full only faults and settings of brokers
 check-full-sql92: ## of check-full only SQL92 expressions, generated and compared with the broker's answers
 	@GRAYCHAIN_E2E_FULL=1 $(WITH_SERVERS) scripts/gotest.sh -count=1 -v -timeout 15m -run OnTheBroker ./pkg/graylib/grayrocketmq/sql92
 
+.PHONY: check-full-handoff
+check-full-handoff: ## of check-full only 50 rounds of handoffs between processes, timed
+	@GRAYCHAIN_E2E_FULL=1 $(WITH_SERVERS) scripts/gotest.sh -count=1 -v -timeout 15m -run '^TestHandoffs$$' ./internal/handoffbench
+
 .PHONY: e2e
 e2e: ## end-to-end tests on real servers, needs JDK 17 and Maven [RUN=regexp]
 	@$(WITH_SERVERS) scripts/gotest.sh -count=1 -p 1 -timeout 15m $(runflag) $(or $(PKG),./e2e/...)

@@ -5,10 +5,12 @@ import (
 	"os"
 
 	"github.com/graychain/graychain/internal/cli"
+	"github.com/graychain/graychain/internal/handoffbench"
 	"github.com/graychain/graychain/internal/proc"
 )
 
 func main() {
-	proc.GuardMain() // takes over where this process is the guard of a suite's processes
+	proc.GuardMain()          // takes over where this process is the guard of a suite's processes
+	handoffbench.MemberMain() // takes over where this process is one of a bench's lanes or stand-ins
 	os.Exit(cli.Main())
 }

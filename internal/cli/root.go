@@ -86,19 +86,24 @@ that a request picked by a rule stays in its lane on every hop, through the mess
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.PersistentFlags().String("state", "", "folder of the running suite: logs, data, state (default $"+StateEnv+", else graychain/state in the user's cache folder)")
-	root.AddCommand(newUp(), newDown(), newStatus(), newSend(), newVerdict(), newRules(), newSign(), newVersion())
-	for _, c := range append(root.Commands(), root) {
-		if c.Args != nil {
-			args := c.Args
-			c.Args = func(cmd *cobra.Command, a []string) error {
-				if err := args(cmd, a); err != nil {
-					return usageError{err}
-				}
-				return nil
+	root.AddCommand(newUp(), newDown(), newStatus(), newSend(), newVerdict(), newRules(), newSign(), newBench(), newVersion())
+	usageErrors(root)
+	return root
+}
+
+// usageErrors marks what is wrong about the arguments of a command, and of those below it, as errors about the command line.
+func usageErrors(c *cobra.Command) {
+	if args := c.Args; args != nil {
+		c.Args = func(cmd *cobra.Command, a []string) error {
+			if err := args(cmd, a); err != nil {
+				return usageError{err}
 			}
+			return nil
 		}
 	}
-	return root
+	for _, sub := range c.Commands() {
+		usageErrors(sub)
+	}
 }
 
 // program returns how this program is called: by its name, or by `go run` where that made it.

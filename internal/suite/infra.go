@@ -21,29 +21,36 @@ func (l LocalInfra) Start(ctx context.Context, group *proc.Group, state string, 
 	o := l.Options
 	o.State, o.Group = state, group
 	o.Progress = func(e localinfra.Event) {
-		if e.Server == "servers" && e.Step == "start" {
-			return // all of them together: each is shown by itself
+		if p, ok := ServerProgress(e); ok {
+			progress(p)
 		}
-		text := e.Step
-		if word, ok := steps[e.Step]; ok {
-			text = word
-		}
-		if e.Done && e.Step == "start" {
-			text = "ready on"
-		}
-		if e.Detail != "" {
-			text += " " + e.Detail
-		}
-		if e.Problem != nil {
-			text += ": " + e.Problem.Error()
-		}
-		progress(Progress{Part: e.Server, Text: text, Done: e.Done, Took: e.Took})
 	}
 	servers, err := localinfra.Start(ctx, o)
 	if err != nil {
 		return nil, err
 	}
 	return LocalServers{servers}, nil
+}
+
+// ServerProgress is an event of a server's start in words; false says that there is nothing to show.
+func ServerProgress(e localinfra.Event) (Progress, bool) {
+	if e.Server == "servers" && e.Step == "start" {
+		return Progress{}, false // all of them together: each is shown by itself
+	}
+	text := e.Step
+	if word, ok := steps[e.Step]; ok {
+		text = word
+	}
+	if e.Done && e.Step == "start" {
+		text = "ready on"
+	}
+	if e.Detail != "" {
+		text += " " + e.Detail
+	}
+	if e.Problem != nil {
+		text += ": " + e.Problem.Error()
+	}
+	return Progress{Part: e.Server, Text: text, Done: e.Done, Took: e.Took}, true
 }
 
 // steps are localinfra's steps, for people.
