@@ -10,8 +10,8 @@ type Config struct {
 	Drain       time.Duration // how long a give waits for handlers; then it is forced; 25 s
 	Calm        time.Duration // no unlocking for others for this long after the connection came back; 3 s
 	Settle      time.Duration // between the first lock after a lost connection and the renewal that allows beginning; 2 s
-	Retry       time.Duration // between tries to lock, at first; 1 ms, doubled up to RetryMax
-	RetryMax    time.Duration // 1 s
+	Retry       time.Duration // between tries to lock, at least; 1 ms. A try comes late by a quarter of what was waited so far
+	RetryMax    time.Duration // and at most; 1 s
 	Span        int           // DefaultSpan
 }
 
@@ -97,10 +97,11 @@ type Machine struct {
 	renewAt   time.Time
 	drainTill time.Time
 
+	lockingAt time.Time // since when the lock is asked for
 	refusedAt time.Time // when the refused lock was sent; zero = none refused
 	onBehalf  []string  // still to be unlocked for, by the list read after the refusal
+	tried     int       // how many of those that are gone were unlocked for since the last pause
 	retryAt   time.Time
-	retry     time.Duration
 	calmTill  time.Time
 	backAt    time.Time // when the connection came back; a list read earlier says nothing of this member
 	settling  bool      // backAt is set and this member was not seen in a list since
@@ -145,7 +146,7 @@ func (m *Machine) Want(now time.Time, wanted bool) {
 }
 
 func (m *Machine) startLocking(now time.Time) {
-	m.state, m.retryAt, m.retry, m.refusedAt, m.onBehalf = Locking, now, m.config.Retry, time.Time{}, nil
+	m.state, m.lockingAt, m.retryAt, m.refusedAt, m.onBehalf, m.tried = Locking, now, now, time.Time{}, nil, 0
 }
 
 func (m *Machine) give(now time.Time) {
@@ -358,7 +359,6 @@ func (m *Machine) firstLock(now, sentAt time.Time, granted bool, err error) {
 		m.backOff(now)
 	default:
 		m.refusedAt, m.retryAt = sentAt, now // the list is read first; what it shows decides
-		m.backOffNext()
 	}
 }
 
@@ -381,23 +381,23 @@ func (m *Machine) ListRead(now, sentAt time.Time, err error) {
 		m.onBehalf = []string{"*"}
 		return
 	}
-	if gone := m.roster.Gone(); len(gone) > 0 && !now.Before(m.calmTill) {
-		m.onBehalf = gone
-		m.refusedAt, m.retryAt = time.Time{}, now
-		m.backOffNext()
+	m.refusedAt = time.Time{}
+	// Whoever was seen last most likely held it, and a lane that crashes again and again leaves many behind: one is
+	// unlocked for, then twice as many as before each further try. After all of them the holder must be alive.
+	if gone := m.roster.Gone(); m.tried < len(gone) && !now.Before(m.calmTill) {
+		next := min(2*m.tried+1, len(gone))
+		m.onBehalf, m.tried, m.retryAt = gone[m.tried:next], next, now
 		return
 	}
-	m.refusedAt = time.Time{}
 	m.backOff(now)
 }
 
-// backOff puts the next try off.
+// backOff puts the next try off, by a share of what was waited so far: a handoff that takes long is asked for seldom, and what
+// it takes beyond the other side's part stays in proportion to that.
 func (m *Machine) backOff(now time.Time) {
-	m.retryAt = now.Add(m.retry)
-	m.backOffNext()
+	m.tried = 0
+	m.retryAt = now.Add(min(max(now.Sub(m.lockingAt)/4, m.config.Retry), m.config.RetryMax))
 }
-
-func (m *Machine) backOffNext() { m.retry = min(2*m.retry, m.config.RetryMax) }
 
 // UnlockForDone says that an unlock on behalf of another was answered, or failed; the next try to lock tells.
 func (m *Machine) UnlockForDone() {

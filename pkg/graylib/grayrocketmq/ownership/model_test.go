@@ -147,7 +147,7 @@ func (w *world) key() [16]byte {
 			continue
 		}
 		str(string(l.mode))
-		num(int64(m.state), int64(m.busy), int64(l.pending.Kind), l.pending.Offset, l.pos, int64(m.retry), int64(m.forced))
+		num(int64(m.state), int64(m.busy), int64(l.pending.Kind), l.pending.Offset, l.pos, int64(m.forced))
 		str(l.pending.ID)
 		if l.pending.Kind != DoNothing {
 			at(l.sentAt)
@@ -161,8 +161,9 @@ func (w *world) key() [16]byte {
 			at(m.drainTill)
 		}
 		if m.state == Locking {
-			at(m.retryAt)
+			at(m.retryAt) // lockingAt makes no difference: tries are a second apart here, at least and at most
 			at(m.refusedAt)
+			num(int64(m.tried))
 			for _, id := range m.onBehalf {
 				str(id)
 			}
@@ -183,6 +184,9 @@ func (w *world) key() [16]byte {
 		for _, id := range slices.Sorted(maps.Keys(l.roster.seen)) {
 			str(id)
 			bit(l.roster.Lists(id))
+		}
+		for _, id := range l.roster.Gone() { // in the order in which it is unlocked for them
+			str(id)
 		}
 	}
 	var k [16]byte

@@ -1,6 +1,7 @@
 package ownership
 
 import (
+	"cmp"
 	"slices"
 	"time"
 )
@@ -50,7 +51,7 @@ func (r *Roster) Lists(id string) bool {
 	return found
 }
 
-// Gone returns the ids that were seen earlier and that the last list lacks, sorted.
+// Gone returns the ids that were seen earlier and that the last list lacks: those seen last come first.
 func (r *Roster) Gone() []string {
 	var gone []string
 	for id := range r.seen {
@@ -58,6 +59,6 @@ func (r *Roster) Gone() []string {
 			gone = append(gone, id)
 		}
 	}
-	slices.Sort(gone)
+	slices.SortFunc(gone, func(a, b string) int { return cmp.Or(r.seen[b].Compare(r.seen[a]), cmp.Compare(a, b)) })
 	return gone
 }
