@@ -322,25 +322,25 @@ func (m *laneMember) attend(b *laneBroker) {
 				m.c.log().Warn("a heartbeat failed", "group", m.place.group, "broker", b.name, "error", err)
 			}
 		case <-b.members:
-			_, _ = m.readList(b, s)
+			_ = m.readList(b, s)
 		case <-list.C:
-			_, _ = m.readList(b, s)
+			_ = m.readList(b, s)
 		}
 	}
 }
 
 // readList reads the group's list anew, and wants queues by it.
-func (m *laneMember) readList(b *laneBroker, s *remoting.Session) (sentAt time.Time, err error) {
-	sentAt = time.Now()
+func (m *laneMember) readList(b *laneBroker, s *remoting.Session) error {
+	sentAt := time.Now()
 	ids, err := s.Members(m.ctx, s.Addr(), m.place.group)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if err != nil {
-		return sentAt, err
+		return err
 	}
 	b.roster.Read(sentAt, ids)
 	m.balance(b)
-	return sentAt, nil
+	return nil
 }
 
 // live tells whether an instance of the lane's own is in the group, at any broker.

@@ -135,8 +135,8 @@ func (q *laneQueue) do(s *remoting.Session, a ownership.Action) error {
 		locked, err = s.Lock(ctx, s.Addr(), group, q.m.id, queue)
 		answered(func(now time.Time) { q.machine.LockAnswered(now, sentAt, slices.Contains(locked, q.q), err) })
 	case ownership.DoReadList:
-		sentAt, err = q.m.readList(q.b, s)
-		answered(func(now time.Time) { q.machine.ListRead(now, sentAt, err) })
+		err = q.m.readList(q.b, s)
+		answered(func(now time.Time) { q.machine.ListRead(now, err) })
 	case ownership.DoUnlockFor:
 		err = s.Unlock(ctx, s.Addr(), group, a.ID, queue)
 		answered(func(time.Time) { q.machine.UnlockForDone() })

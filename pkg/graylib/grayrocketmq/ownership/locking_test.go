@@ -50,7 +50,7 @@ func (a *asker) until(span time.Duration) (granted bool, took time.Duration) {
 			a.m.LockAnswered(a.now, sent, false, nil)
 		case DoReadList:
 			a.r.Read(sent, a.listed)
-			a.m.ListRead(a.now, sent, nil)
+			a.m.ListRead(a.now, nil)
 		case DoUnlockFor:
 			if a.holder == do.ID {
 				a.holder = ""

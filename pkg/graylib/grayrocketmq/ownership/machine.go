@@ -267,8 +267,12 @@ func (m *Machine) nextLocking(now time.Time) Action {
 		return Action{}
 	case !m.listed():
 		return m.do(Action{Kind: DoReadList})
-	case !m.refusedAt.IsZero() && !m.roster.ReadAt().After(m.refusedAt):
-		return m.do(Action{Kind: DoReadList})
+	case !m.refusedAt.IsZero():
+		if !m.roster.ReadAt().After(m.refusedAt) {
+			return m.do(Action{Kind: DoReadList})
+		}
+		m.refused(now)
+		return m.nextLocking(now)
 	default:
 		if m.settling && !m.rules.noSettle {
 			m.beginFrom = now.Add(m.config.Settle)
@@ -362,8 +366,8 @@ func (m *Machine) firstLock(now, sentAt time.Time, granted bool, err error) {
 	}
 }
 
-// ListRead says that the roster has taken in a list, whose request was sent at sentAt; an error says that it hasn't.
-func (m *Machine) ListRead(now, sentAt time.Time, err error) {
+// ListRead says that the roster has taken in a list; an error says that it hasn't.
+func (m *Machine) ListRead(now time.Time, err error) {
 	if m.busy == DoReadList {
 		m.busy = DoNothing
 	}
@@ -372,16 +376,16 @@ func (m *Machine) ListRead(now, sentAt time.Time, err error) {
 	}
 	if err != nil || !m.listed() {
 		m.backOff(now)
-		return
 	}
-	if m.refusedAt.IsZero() || !sentAt.After(m.refusedAt) {
-		return
-	}
+}
+
+// refused decides what to do about a refused lock, by the list that was read since, by whomever.
+func (m *Machine) refused(now time.Time) {
+	m.refusedAt = time.Time{}
 	if m.rules.unlockUnseen {
 		m.onBehalf = []string{"*"}
 		return
 	}
-	m.refusedAt = time.Time{}
 	// Whoever was seen last most likely held it, and a lane that crashes again and again leaves many behind: one is
 	// unlocked for, then twice as many as before each further try. After all of them the holder must be alive.
 	if gone := m.roster.Gone(); m.tried < len(gone) && !now.Before(m.calmTill) {

@@ -262,7 +262,7 @@ func (w *world) execute(l *life) {
 		sent := w.now.Add(time.Microsecond) // after the refusal, which may bear the same time in the model
 		w.readList(l, sent)
 		w.reallocate(l)
-		l.m.ListRead(w.now, sent, nil)
+		l.m.ListRead(w.now, nil)
 	case DoUnlockFor:
 		if w.holder == a.ID || a.ID == "*" {
 			w.holder = ""
