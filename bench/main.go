@@ -2,6 +2,7 @@
 //
 //	go run ./bench            # make bench
 //	go run ./bench -quick -out -
+//	go run ./bench -messages   # that part of the page alone
 //
 // All that is compared is measured in turn in one run, slice by slice; medians are given with bounds of 95 % confidence. It
 // reports, and fails only where something doesn't work.
@@ -9,6 +10,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"flag"
 	"fmt"
 	"io"
@@ -17,6 +19,9 @@ import (
 
 	"github.com/cloudwego/hertz/pkg/common/hlog"
 	"github.com/cloudwego/kitex/pkg/klog"
+
+	"github.com/graychain/graychain/internal/handoffbench"
+	"github.com/graychain/graychain/internal/proc"
 )
 
 // effort is how much is measured.
@@ -32,45 +37,67 @@ var (
 )
 
 func main() {
+	proc.GuardMain()          // takes over where this process is the guard of servers that it has started
+	handoffbench.MemberMain() // takes over where it is a lane or a stand-in
 	out := flag.String("out", "docs/performance.md", "the file to write; - is the standard output")
 	isQuick := flag.Bool("quick", false, "measure little: to see that it works")
 	rounds := flag.Int("rounds", thorough.rounds, "how many rounds are measured on the processor alone")
 	chainRounds := flag.Int("chain-rounds", thorough.chainRounds, "how many rounds of load the chains get")
+	messages := flag.Bool("messages", false, "measure only messages, and replace that part of the page")
 	flag.Parse()
 	e := effort{rounds: max(1, *rounds), chainRounds: max(1, *chainRounds), chainSpan: thorough.chainSpan}
+	m := thoroughMessages
 	if *isQuick {
-		e = quick
+		e, m = quick, quickMessages
 	}
 	klog.SetOutput(io.Discard)
 	hlog.SetOutput(io.Discard)
-	if err := run(*out, e); err != nil {
+	if err := run(*out, e, m, *messages); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
 }
 
-func run(out string, e effort) error {
+func run(out string, e effort, m messageEffort, messagesOnly bool) error {
+	var page bytes.Buffer
+	var goals []goal
 	began := time.Now()
-	f, err := figuresOf(e)
+	if !messagesOnly {
+		f, err := figuresOf(e)
+		if err != nil {
+			return err
+		}
+		f.machine, f.took = describe(), time.Since(began)
+		f.write(&page)
+		goals = f.goals()
+	} else if out != "-" {
+		old, err := os.ReadFile(out)
+		if err != nil {
+			return err
+		}
+		page.Write(old)
+	}
+	about, err := measureMessages(context.Background(), m, say)
 	if err != nil {
 		return err
 	}
-	f.machine, f.took = describe(), time.Since(began)
-	var page bytes.Buffer
-	f.write(&page)
+	text, goals := withMessages(page.Bytes(), about), append(goals, about.goals()...)
 	if out == "-" {
-		_, err = os.Stdout.Write(page.Bytes())
+		_, err = os.Stdout.Write(text)
 		return err
 	}
-	if err := os.WriteFile(out, page.Bytes(), 0o644); err != nil {
+	if err := os.WriteFile(out, text, 0o644); err != nil {
 		return err
 	}
-	fmt.Printf("%s: written after %v\n", out, f.took.Round(time.Second))
-	for _, g := range f.goals() {
+	fmt.Printf("%s: written after %v\n", out, time.Since(began).Round(time.Second))
+	for _, g := range goals {
 		fmt.Println(g)
 	}
 	return nil
 }
+
+// say tells who waits what is measured now.
+func say(what string) { fmt.Fprintln(os.Stderr, "bench:", what) }
 
 // figures is all that was measured.
 type figures struct {
@@ -107,7 +134,6 @@ func measureAll(rounds int, contestants []contestant) []measured {
 
 func figuresOf(e effort) (figures, error) {
 	f := figures{effort: e}
-	say := func(what string) { fmt.Fprintln(os.Stderr, "bench:", what) }
 
 	say("a hop")
 	hops, err := hopContestants()
