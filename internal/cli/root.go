@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/graychain/graychain/internal/cli/rulescmd"
+	"github.com/graychain/graychain/internal/cli/target"
 )
 
 // Exit codes of the command.
@@ -62,7 +63,7 @@ func Run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	switch {
 	case err == nil:
 		return ExitOK
-	case errors.Is(err, errSilent), errors.Is(err, rulescmd.ErrReported):
+	case errors.Is(err, errSilent), errors.Is(err, rulescmd.ErrReported), errors.Is(err, target.ErrReported):
 		return ExitFailed
 	}
 	_, _ = fmt.Fprintf(stderr, "graychain: %s\n", strings.TrimSpace(err.Error()))
@@ -86,7 +87,7 @@ that a request picked by a rule stays in its lane on every hop, through the mess
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.PersistentFlags().String("state", "", "folder of the running suite: logs, data, state (default $"+StateEnv+", else graychain/state in the user's cache folder)")
-	root.AddCommand(newUp(), newDown(), newStatus(), newSend(), newVerdict(), newRules(), newSign(), newBench(), newVersion())
+	root.AddCommand(newUp(), newDown(), newStatus(), newSend(), newVerdict(), newRules(), newLanes(), newSign(), newBench(), newVersion())
 	usageErrors(root)
 	return root
 }

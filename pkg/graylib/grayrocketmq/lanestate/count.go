@@ -36,7 +36,8 @@ func (c Count) String() string {
 	return s
 }
 
-func (c Count) plus(o Count) Count {
+// Plus adds two counts of different messages.
+func (c Count) Plus(o Count) Count {
 	sum := Count{N: c.N + o.N, More: c.More || o.More, AtMost: c.AtMost || o.AtMost, Oldest: c.Oldest}
 	if sum.Oldest.IsZero() || !o.Oldest.IsZero() && o.Oldest.Before(sum.Oldest) {
 		sum.Oldest = o.Oldest
@@ -145,7 +146,7 @@ func (r *Reader) delayed(ctx context.Context, brokers map[string]string) func() 
 		byTopic := make(map[string]Count)
 		err := r.eachDelayed(ctx, brokers, graylib.Untagged, func(m *primitive.MessageExt, _ time.Time) {
 			topic := m.GetProperty(primitive.PropertyRealTopic)
-			byTopic[topic] = byTopic[topic].plus(Count{N: 1, Oldest: time.UnixMilli(m.StoreTimestamp)})
+			byTopic[topic] = byTopic[topic].Plus(Count{N: 1, Oldest: time.UnixMilli(m.StoreTimestamp)})
 		})
 		return byTopic, err
 	})

@@ -148,11 +148,11 @@ func (w *world) send(tag graylib.Tag, n int) (ids []string) {
 // lane reads the lane's group.
 func (w *world) lane() *Group {
 	w.Helper()
-	list, err := w.reader.Read(w.Context(), w.brokers, []string{LaneGroup(w.group, "gray")}, "gray")
+	list, err := w.reader.Read(w.Context(), w.brokers, Of{Base: w.group, Kind: graylib.GroupLane, Lane: "gray"})
 	if err != nil || list[0].Err() != nil {
 		w.Fatal(err, list[0].Problems)
 	}
-	return list[0]
+	return &list[0]
 }
 
 func TestWhatWaits(t *testing.T) {
@@ -356,7 +356,7 @@ func TestCount(t *testing.T) {
 		{Count{N: 2, AtMost: true}, Count{N: 1}, "<=3", time.Time{}},
 		{Count{AtMost: true}, Count{}, "0", time.Time{}},
 	} {
-		if got := tc.a.plus(tc.b); got.String() != tc.want || !got.Oldest.Equal(tc.when) {
+		if got := tc.a.Plus(tc.b); got.String() != tc.want || !got.Oldest.Equal(tc.when) {
 			t.Errorf("%+v and %+v are %s since %v, want %s since %v", tc.a, tc.b, got, got.Oldest, tc.want, tc.when)
 		}
 	}

@@ -23,6 +23,9 @@ const (
 // ErrNoBroker is wrapped where the name server knows no broker that takes messages.
 var ErrNoBroker = errors.New("no broker is registered at the name server")
 
+// ErrNoClock is wrapped where a broker doesn't tell its time.
+var ErrNoClock = remoting.ErrNoClock
+
 // Reader reads from all brokers of a name server. It is safe for concurrent use.
 type Reader struct {
 	api   *remoting.Client
@@ -94,17 +97,48 @@ func LaneGroup(base string, tag graylib.Tag) string {
 // TaggedGroup is the name of the baseline's group for tagged messages.
 func TaggedGroup(base string) string { return base + graylib.GroupTaggedSuffix }
 
+// Of names one consumer group to read.
+type Of struct {
+	Base string // <group>, as the application names it
+	Kind graylib.GroupKind
+	Lane graylib.Tag // with GroupLane
+}
+
+// Name is the group's name.
+func (o Of) Name() string {
+	switch o.Kind {
+	case graylib.GroupLane:
+		return LaneGroup(o.Base, o.Lane)
+	case graylib.GroupTagged:
+		return TaggedGroup(o.Base)
+	default:
+		return o.Base
+	}
+}
+
+// filter lets the group's messages through, as its members' filter does (design/messages.md, "Groups").
+func (o Of) filter(topic string) remoting.Subscription {
+	switch o.Kind {
+	case graylib.GroupLane:
+		return filterOf(topic, o.Lane)
+	case graylib.GroupTagged:
+		return remoting.Subscription{Topic: topic, Expression: graylib.MessageKeys.Tag + " IS NOT NULL", Type: "SQL92"}
+	default:
+		return remoting.Subscription{Topic: topic, Expression: graylib.MessageKeys.Tag + " IS NULL", Type: "SQL92"}
+	}
+}
+
 // Group is what the brokers hold for one consumer group.
 type Group struct {
 	Name        string   `json:"name"`
 	Members     []Member `json:"members"`
-	Queues      []Queue  `json:"queues"` // of its topics, not of its retry topic
+	Queues      []Queue  `json:"queues"`                // of its topics
+	RetryQueues []Queue  `json:"retryQueues,omitempty"` // of its retry topic
 	Waiting     Count    `json:"waiting"`
 	Retries     Count    `json:"retries"`     // to be delivered again: stored in the group's retry topic, or delayed until they are
 	DeadLetters Count    `json:"deadLetters"` // that the broker still keeps
 	Problems    []string `json:"problems,omitempty"`
 	err         error    // the first failure
-	mu          sync.Mutex
 }
 
 // Err is why something of the group is unknown, nil where all is known.
@@ -132,20 +166,21 @@ func (q Queue) remoting() remoting.Queue {
 	return remoting.Queue{Topic: q.Topic, Broker: q.Broker, ID: q.ID}
 }
 
-// Read reads groups, all at once. tags gives the tag whose messages are a group's, "" for all messages of its topics. What
-// can't be read of a group is said in its Problems. The error is the context's alone.
-func (r *Reader) Read(ctx context.Context, brokers map[string]string, names []string, tag graylib.Tag) ([]*Group, error) {
-	groups := make([]*Group, len(names))
+// Read reads groups, all at once, in this order. What can't be read of a group is said in its Problems. The error is the
+// context's alone.
+func (r *Reader) Read(ctx context.Context, brokers map[string]string, which ...Of) ([]Group, error) {
+	groups := make([]Group, len(which))
 	delayed := r.delayed(ctx, brokers)
 	var all sync.WaitGroup
 	free := make(chan struct{}, 16)
-	for i, name := range names {
-		groups[i] = &Group{Name: name, Members: []Member{}, Queues: []Queue{}}
+	for i, of := range which {
+		name := of.Name()
+		groups[i] = Group{Name: name, Members: []Member{}, Queues: []Queue{}}
 		all.Go(func() {
 			free <- struct{}{}
 			defer func() { <-free }()
 			for _, broker := range slices.Sorted(maps.Keys(brokers)) {
-				if err := r.read(ctx, groups[i], broker, brokers[broker], tag); err != nil {
+				if err := r.read(ctx, &groups[i], of, broker, brokers[broker]); err != nil {
 					groups[i].problem(fmt.Errorf("broker %q: %w", broker, err))
 				}
 			}
@@ -153,7 +188,7 @@ func (r *Reader) Read(ctx context.Context, brokers map[string]string, names []st
 			if err != nil {
 				groups[i].problem(fmt.Errorf("delayed retries: %w", err))
 			}
-			groups[i].Retries = groups[i].Retries.plus(d[RetryPrefix+name])
+			groups[i].Retries = groups[i].Retries.Plus(d[RetryPrefix+name])
 		})
 	}
 	all.Wait()
@@ -161,8 +196,6 @@ func (r *Reader) Read(ctx context.Context, brokers map[string]string, names []st
 }
 
 func (g *Group) problem(err error) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
 	if g.err == nil {
 		g.err = err
 	}
@@ -170,7 +203,7 @@ func (g *Group) problem(err error) {
 }
 
 // read adds what one broker holds.
-func (r *Reader) read(ctx context.Context, g *Group, broker, addr string, tag graylib.Tag) error {
+func (r *Reader) read(ctx context.Context, g *Group, of Of, broker, addr string) error {
 	ids, err := r.api.Members(ctx, addr, g.Name)
 	if err != nil {
 		return err
@@ -194,13 +227,14 @@ func (r *Reader) read(ctx context.Context, g *Group, broker, addr string, tag gr
 		}
 		g.Queues = append(g.Queues, queues...)
 		for _, q := range queues {
-			g.Waiting = g.Waiting.plus(r.count(ctx, addr, g.Name, q, max(q.Committed, 0), q.End, filterOf(topic, tag), r.limit-g.Waiting.N))
+			g.Waiting = g.Waiting.Plus(r.count(ctx, addr, g.Name, q, max(q.Committed, 0), q.End, of.filter(topic), r.limit-g.Waiting.N))
 		}
 	}
 	retries, err := r.queues(ctx, broker, addr, g.Name, RetryPrefix+g.Name)
 	if err != nil {
 		return err
 	}
+	g.RetryQueues = append(g.RetryQueues, retries...)
 	for _, q := range retries {
 		from := q.Committed
 		if from < 0 { // nothing was consumed of it yet
@@ -208,7 +242,7 @@ func (r *Reader) read(ctx context.Context, g *Group, broker, addr string, tag gr
 				return err
 			}
 		}
-		g.Retries = g.Retries.plus(r.stored(ctx, addr, g.Name, q, from))
+		g.Retries = g.Retries.Plus(r.stored(ctx, addr, g.Name, q, from))
 	}
 	dead, err := r.queues(ctx, broker, addr, g.Name, DeadPrefix+g.Name)
 	if err != nil {
@@ -219,7 +253,7 @@ func (r *Reader) read(ctx context.Context, g *Group, broker, addr string, tag gr
 		if err != nil {
 			return err
 		}
-		g.DeadLetters = g.DeadLetters.plus(r.stored(ctx, addr, g.Name, q, from))
+		g.DeadLetters = g.DeadLetters.Plus(r.stored(ctx, addr, g.Name, q, from))
 	}
 	return nil
 }

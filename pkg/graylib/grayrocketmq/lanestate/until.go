@@ -95,7 +95,7 @@ func (r *Reader) leftOf(ctx context.Context, brokers map[string]string, group st
 func add(list []Left, l Left) []Left {
 	for i := range list {
 		if list[i].Group == l.Group && list[i].Topic == l.Topic && list[i].Why == l.Why {
-			list[i].Count = list[i].Count.plus(l.Count)
+			list[i].Count = list[i].Count.Plus(l.Count)
 			return list
 		}
 	}

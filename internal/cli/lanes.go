@@ -1,0 +1,27 @@
+package cli
+
+import (
+	"github.com/spf13/cobra"
+
+	"github.com/graychain/graychain/internal/cli/lanescmd"
+	"github.com/graychain/graychain/internal/cli/target"
+	"github.com/graychain/graychain/internal/suite"
+)
+
+// newLanes is the command `lanes`, on the Nacos and the brokers that its flags, the environment or the running suite name.
+func newLanes() *cobra.Command { return lanescmd.New(targets()) }
+
+// targets are the servers of the running suite, where nothing else is said.
+func targets() target.Deps {
+	return target.New(func(cmd *cobra.Command) (nacos, namesrv string) {
+		state, err := stateDir(cmd)
+		if err != nil {
+			return "", ""
+		}
+		info, err := suite.Find(state)
+		if err != nil {
+			return "", ""
+		}
+		return info.Nacos, info.Namesrv
+	}, func(err error) error { return usageError{err} })
+}

@@ -1,0 +1,187 @@
+package lanescmd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/graychain/graychain/internal/cli/target"
+	"github.com/graychain/graychain/pkg/graylib"
+	"github.com/graychain/graychain/pkg/graylib/grayrocketmq/lanestate"
+	"github.com/graychain/graychain/pkg/graylib/rules"
+)
+
+func newForget(deps target.Deps) *cobra.Command {
+	var wait time.Duration
+	cmd := &cobra.Command{
+		Use:   "forget TAG",
+		Short: "Let a retired lane leave the rules, when nothing of it is left",
+		Long: `Publishes that the lane owns what is stored until 30 s from now and nothing later, waits until that is past by 30 s and all
+of it has been consumed, retries included, and takes the lane out of the rules. From then on its tag is an unlisted one,
+whose messages are the baseline's.
+
+An interrupt changes nothing: a second run goes on where the first was. Until 30 s after the time that it names the lane can be
+listed again (` + "`graychain rules edit`: take `until` out" + `), as if nothing had been; afterwards its tag can be listed anew once the lane has left.`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			e, done, err := begin(cmd, deps, args[0], wait)
+			defer done()
+			if err != nil {
+				return err
+			}
+			return e.forget()
+		},
+	}
+	cmd.Flags().DurationVar(&wait, "wait", defaultWait, "how long to wait for the left-over messages; 0 = publish the time alone")
+	return cmd
+}
+
+// errListedAgain is wrapped where somebody has listed the lane again meanwhile.
+var errListedAgain = errors.New("lane has been listed again meanwhile, and isn't forgotten")
+
+func (e *ending) forget() error {
+	// Where brokers and groups can't be read, nobody could tell later what is left: find out before anything is changed.
+	ctx, cancel := context.WithTimeout(e.cmd.Context(), lookWithin)
+	_, _, _, err := e.where(ctx)
+	cancel()
+	if err != nil {
+		return fmt.Errorf("nothing was changed: %w", err)
+	}
+	result, err := e.publish(func(content []byte) ([]byte, error) {
+		return rules.ForgetLane(content, e.tag, time.Now().Add(rules.ForgetNotice+time.Second)) // until is in whole seconds
+	})
+	if err != nil {
+		return err
+	}
+	lane, err := result.Document.Lane(e.tag)
+	if err != nil {
+		return err
+	}
+	e.told("lane %s is forgotten from "+lane.Until.UTC().Format(clock)+" on", result)
+	if e.wait == 0 {
+		return nil
+	}
+	return e.untilForgotten(lane.Until)
+}
+
+// untilForgotten waits until nothing stored before until is left, and takes the lane out of the rules.
+func (e *ending) untilForgotten(until time.Time) error {
+	ctx, cancel := context.WithTimeout(e.cmd.Context(), e.wait)
+	defer cancel()
+	bar := newBar(e.cmd.OutOrStdout())
+	defer bar.close()
+	again := time.NewTicker(pollEvery)
+	defer again.Stop()
+	for {
+		why, err := e.mayLeave(ctx, until, bar.live)
+		switch {
+		case errors.Is(err, errListedAgain) || errors.Is(err, rules.ErrNoLane):
+			bar.close()
+			return err
+		case err != nil && ctx.Err() == nil:
+			bar.pause()
+			e.say("what is left can't be known now, trying again: " + oneLine(err))
+			why = oneLine(err)
+		case err == nil && why == "":
+			bar.close()
+			return e.drop(until)
+		case err == nil:
+			bar.show(-1, why)
+		}
+		select {
+		case <-again.C:
+			continue
+		case <-ctx.Done():
+		}
+		bar.close()
+		if e.cmd.Context().Err() != nil {
+			return fmt.Errorf("interrupted: lane %s stays in the rules, retired and being forgotten; run it again to go on", e.tag)
+		}
+		return fmt.Errorf("after %v lane %s can't leave the rules yet: %s; run it again to go on", e.wait, e.tag, why)
+	}
+}
+
+// forgotten tells whether the document still forgets the lane from until on.
+func (e *ending) forgotten(doc *rules.Document, until time.Time) error {
+	lane, err := doc.Lane(e.tag)
+	if err == nil && (!lane.Until.Equal(until) || lane.State != graylib.LaneRetired) {
+		err = fmt.Errorf("%w: %s", errListedAgain, e.tag)
+	}
+	return err
+}
+
+// mayLeave says why the lane has to stay a while, "" where it hasn't; with countdown it says how long.
+func (e *ending) mayLeave(ctx context.Context, until time.Time, countdown bool) (why string, err error) {
+	doc, err := e.document(ctx)
+	if err != nil {
+		return "", err
+	}
+	if doc != nil { // an emptied document: every reader keeps the last good one
+		if err := e.forgotten(doc, until); err != nil {
+			return "", err
+		}
+	}
+	brokers, bases, _, err := e.where(ctx)
+	if err != nil {
+		return "", err
+	}
+	now := time.Now()
+	for name, addr := range brokers { // messages bear the brokers' time
+		ahead, within, err := e.reader.API().Clock(ctx, addr)
+		if errors.Is(err, lanestate.ErrNoClock) {
+			continue
+		}
+		if err != nil {
+			return "", fmt.Errorf("broker %q: %w", name, err)
+		}
+		if at := time.Now().Add(ahead - within); at.Before(now) && ahead < -within {
+			now = at
+		}
+	}
+	if leaves := until.Add(rules.ForgetDelay); now.Before(leaves) {
+		why = "the lane may leave at " + leaves.UTC().Format(clock) + " at the earliest"
+		if countdown {
+			why += fmt.Sprintf(", in %v", leaves.Sub(now).Round(time.Second))
+		}
+		return why, nil
+	}
+	list, err := e.reader.LeftBefore(ctx, brokers, bases, e.tag, until)
+	if err != nil {
+		return "", err
+	}
+	halves, err := e.reader.Halves(ctx, brokers)
+	if err != nil {
+		e.say("open transactions of the lane can't be known: " + oneLine(err) + "; what they send later is the baseline's")
+	}
+	var parts []string
+	for _, l := range list {
+		parts = append(parts, l.String())
+	}
+	if n := halves[e.tag]; n > 0 {
+		parts = append(parts, fmt.Sprintf("%d in open transactions", n))
+	}
+	return strings.Join(parts, "; "), nil
+}
+
+// drop takes the lane out of the rules, unless it was listed again.
+func (e *ending) drop(until time.Time) error {
+	result, err := e.publish(func(content []byte) ([]byte, error) {
+		doc, err := rules.Parse(content)
+		if err != nil {
+			return nil, err
+		}
+		if err := e.forgotten(doc, until); err != nil {
+			return nil, err
+		}
+		return rules.DropLane(content, e.tag)
+	})
+	if err != nil {
+		return err
+	}
+	e.told("lane %s has left the rules", result)
+	return nil
+}

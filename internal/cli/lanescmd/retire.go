@@ -1,0 +1,239 @@
+package lanescmd
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/graychain/graychain/internal/cli/target"
+	"github.com/graychain/graychain/internal/fleet"
+	"github.com/graychain/graychain/pkg/graylib"
+	"github.com/graychain/graychain/pkg/graylib/grayrocketmq/lanestate"
+	"github.com/graychain/graychain/pkg/graylib/rules"
+)
+
+// Times of waiting for a lane's end.
+const (
+	publishWithin = 30 * time.Second // of reading and publishing the rules
+	pollEvery     = time.Second
+	defaultWait   = 10 * time.Minute
+)
+
+func newRetire(deps target.Deps) *cobra.Command {
+	var wait time.Duration
+	cmd := &cobra.Command{
+		Use:   "retire TAG",
+		Short: "Let a lane colour nothing more, and see its left-over messages consumed",
+		Long: `Publishes the lane as retired: its entries and marks colour nothing more, and what is left of its messages is consumed by
+its own instances or by stand-ins, whatever the mode says. Then it waits until none is left: those that wait, those to be
+delivered again, those sent with a delay, and open transactions where the broker tells of them. Messages may be sent with
+the tag still, by requests that bear it; so "none is left" is true of that moment.
+
+It ends with 1 where something is left after --wait; the lane is retired all the same. A second run waits again.`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			e, done, err := begin(cmd, deps, args[0], wait)
+			defer done()
+			if err != nil {
+				return err
+			}
+			result, err := e.publish(func(content []byte) ([]byte, error) { return rules.RetireLane(content, e.tag) })
+			if err != nil {
+				return err
+			}
+			e.told("lane %s is retired", result)
+			if wait == 0 {
+				return nil
+			}
+			return e.untilNothingIsLeft()
+		},
+	}
+	cmd.Flags().DurationVar(&wait, "wait", defaultWait, "how long to wait for the left-over messages; 0 = not at all")
+	return cmd
+}
+
+// ending is a lane that is being retired or forgotten.
+type ending struct {
+	*sources
+	cmd  *cobra.Command
+	tag  graylib.Tag
+	wait time.Duration
+	said string // what was said last of what can't be known
+}
+
+func begin(cmd *cobra.Command, deps target.Deps, arg string, wait time.Duration) (*ending, func(), error) {
+	nothing := func() {}
+	tag, err := graylib.ParseTag(arg)
+	switch {
+	case err != nil:
+		return nil, nothing, deps.Usage(err)
+	case tag == graylib.Untagged:
+		return nil, nothing, deps.Usage(fmt.Errorf("the tag is empty; want a lane's"))
+	case wait < 0:
+		return nil, nothing, deps.Usage(fmt.Errorf("--wait is %v; want a duration such as 5m, or 0", wait))
+	}
+	s, done, err := connect(cmd, deps)
+	if err != nil {
+		return nil, done, err
+	}
+	if s.nacos == nil {
+		return nil, done, fmt.Errorf("%s", strings.TrimPrefix(s.problems[0], "rules and instances: "))
+	}
+	return &ending{sources: s, cmd: cmd, tag: tag, wait: wait}, done, nil
+}
+
+// publish publishes a change of the rules. Once begun it isn't given up by an interrupt, so that what is said is so.
+func (e *ending) publish(change func([]byte) ([]byte, error)) (rules.Result, error) {
+	if err := e.cmd.Context().Err(); err != nil {
+		return rules.Result{}, err
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(e.cmd.Context()), publishWithin)
+	defer cancel()
+	return rules.Modify(ctx, e.nacos, change)
+}
+
+// told says what publishing came to.
+func (e *ending) told(what string, r rules.Result) {
+	how := fmt.Sprintf("revision %d", r.Revision)
+	if !r.Changed {
+		how = fmt.Sprintf("since revision %d or before", r.Revision)
+	}
+	_, _ = fmt.Fprintf(e.cmd.OutOrStdout(), what+", %s\n", e.tag, how)
+	for _, n := range r.Notes {
+		_, _ = fmt.Fprintf(e.cmd.OutOrStdout(), "note: %s\n", n)
+	}
+}
+
+// say says on stderr, once, what can't be known.
+func (e *ending) say(text string) {
+	if text != e.said && text != "" {
+		_, _ = fmt.Fprintln(e.cmd.ErrOrStderr(), text)
+	}
+	e.said = text
+}
+
+// remains is what is left of a lane's messages.
+type remains struct {
+	waiting, retries lanestate.Count
+	delayed, halves  int64
+	unknownHalves    error
+	dead             lanestate.Count
+}
+
+func (r remains) sum() int64 { return r.waiting.N + r.retries.N + r.delayed + r.halves }
+
+// String lists what there is: "5,000 wait, 50 to be delivered again".
+func (r remains) String() string {
+	var parts []string
+	add := func(n int64, text, what string) {
+		if n > 0 {
+			parts = append(parts, text+" "+what)
+		}
+	}
+	add(r.waiting.N, r.waiting.String(), "waiting")
+	add(r.retries.N, r.retries.String(), "to be delivered again")
+	add(r.delayed, fmt.Sprint(r.delayed), "sent with a delay")
+	add(r.halves, fmt.Sprint(r.halves), "in open transactions")
+	if len(parts) == 0 {
+		return "none"
+	}
+	return strings.Join(parts, ", ")
+}
+
+// left reads what is left of the lane in all its groups. The error says what can't be known of the brokers.
+func (e *ending) left(ctx context.Context) (r remains, err error) {
+	brokers, bases, known, err := e.where(ctx)
+	if err != nil {
+		return r, err
+	}
+	var which []lanestate.Of
+	for _, base := range bases {
+		if o := (lanestate.Of{Base: base, Kind: graylib.GroupLane, Lane: e.tag}); known[o.Name()] {
+			which = append(which, o)
+		}
+	}
+	groups, err := e.reader.Read(ctx, brokers, which...)
+	if err != nil {
+		return r, err
+	}
+	for _, g := range groups {
+		if err := g.Err(); err != nil {
+			return r, fmt.Errorf("group %q: %w", g.Name, err)
+		}
+		r.waiting = r.waiting.Plus(g.Waiting)
+		r.retries = r.retries.Plus(g.Retries)
+		r.dead = r.dead.Plus(g.DeadLetters)
+	}
+	if r.delayed, _, err = e.reader.Delayed(ctx, brokers, e.tag); err != nil {
+		return r, err
+	}
+	halves, err := e.reader.Halves(ctx, brokers)
+	r.halves, r.unknownHalves = halves[e.tag], err
+	return r, nil
+}
+
+// where returns the brokers, the application's groups, and all groups there are.
+func (e *ending) where(ctx context.Context) (map[string]string, []string, lanestate.Groups, error) {
+	brokers, err := e.reader.Brokers(ctx)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	known, err := e.reader.Groups(ctx, brokers)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	instances, err := fleet.Ask(ctx, e.nacos)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	return brokers, basesOf(known, instances), known, nil
+}
+
+// untilNothingIsLeft shows the left-over messages becoming fewer.
+func (e *ending) untilNothingIsLeft() error {
+	ctx, cancel := context.WithTimeout(e.cmd.Context(), e.wait)
+	defer cancel()
+	bar := newBar(e.cmd.OutOrStdout())
+	defer bar.close()
+	again := time.NewTicker(pollEvery)
+	defer again.Stop()
+	var last remains
+	for {
+		r, err := e.left(ctx)
+		switch {
+		case err == nil:
+			last = r
+			bar.show(r.sum(), "left-over messages: "+r.String())
+			if r.unknownHalves != nil {
+				e.say("open transactions of the lane can't be known: " + oneLine(r.unknownHalves) + "; wait until their producers have ended them")
+			}
+			if r.sum() == 0 {
+				bar.close()
+				if r.dead.N > 0 {
+					_, _ = fmt.Fprintf(e.cmd.OutOrStdout(), "%s dead letters: `graychain lanes resend %s` sends them again\n", r.dead, e.tag)
+				}
+				_, _ = fmt.Fprintf(e.cmd.OutOrStdout(), "nothing is left of lane %s; `graychain lanes forget %s` lets it leave the rules\n", e.tag, e.tag)
+				return nil
+			}
+		case ctx.Err() == nil:
+			bar.pause()
+			e.say("what is left can't be known now, trying again: " + oneLine(err))
+		}
+		select {
+		case <-again.C:
+			continue
+		case <-ctx.Done():
+		}
+		bar.close()
+		if e.cmd.Context().Err() != nil {
+			return fmt.Errorf("interrupted: lane %s stays retired; run it again to go on waiting", e.tag)
+		}
+		if err != nil {
+			return fmt.Errorf("after %v what is left of lane %s can't be known: %w", e.wait, e.tag, err)
+		}
+		return fmt.Errorf("after %v messages of lane %s are left: %s; the lane stays retired. `graychain lanes %s` shows who consumes them", e.wait, e.tag, last, e.tag)
+	}
+}
