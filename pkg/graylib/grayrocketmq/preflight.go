@@ -49,6 +49,10 @@ func (c *Consumer) topics(ctx context.Context, subs []*subscription) (map[string
 	}
 	auto, err := c.api.Route(ctx, remoting.DefaultTopic)
 	if errors.Is(err, remoting.ErrNoTopic) {
+		// A broker that is gone takes its topics with it.
+		if brokers, e := c.api.Brokers(ctx); e == nil && len(brokers) == 0 {
+			return nil, fmt.Errorf("%w: no broker is registered at the name server %s", remoting.ErrUnreachable, quoted(c.nameServers))
+		}
 		return nil, fmt.Errorf("%w: %s: the brokers don't create topics by themselves (autoCreateTopicEnable=false): create them",
 			ErrNoTopics, quoted(absent))
 	}
