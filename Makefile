@@ -74,6 +74,10 @@ check-full-sql92: ## of check-full only SQL92 expressions, generated and compare
 check-full-handoff: ## of check-full only 50 rounds of handoffs between processes, timed
 	@GRAYCHAIN_E2E_FULL=1 $(WITH_SERVERS) scripts/gotest.sh -count=1 -v -timeout 15m -run '^TestHandoffs$$' ./internal/handoffbench
 
+.PHONY: mutants
+mutants: ## safeguards of messages taken out one at a time: the tests that are there for them must fail
+	@$(WITH_SERVERS) scripts/mutants.sh
+
 .PHONY: e2e
 e2e: ## end-to-end tests on real servers, needs JDK 17 and Maven [RUN=regexp]
 	@$(WITH_SERVERS) scripts/gotest.sh -count=1 -p 1 -timeout 15m $(runflag) $(or $(PKG),./e2e/...)

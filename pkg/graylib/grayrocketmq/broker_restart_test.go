@@ -18,9 +18,9 @@ func ownServers(t *testing.T, o localinfra.Options) (context.Context, *localinfr
 	if os.Getenv("GRAYCHAIN_E2E_FULL") != "1" {
 		t.Skip("starts servers of its own: make check-full-messages-faults")
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 6*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 	t.Cleanup(cancel)
-	o.State, o.Discard = t.TempDir(), true
+	o.State, o.Discard, o.ReadyLimit = t.TempDir(), true, 4*time.Minute // beside other tests
 	o.Nacos, o.Namesrv, o.Broker = localinfra.Port{Number: 23848}, localinfra.Port{Number: 23876}, localinfra.Port{Number: 23911}
 	if o.BrokerConfig == nil {
 		o.BrokerConfig = make(map[string]string)
