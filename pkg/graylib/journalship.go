@@ -115,8 +115,12 @@ func (s *shipper) leftOvers(ctx context.Context) {
 		return
 	}
 	for _, path := range paths {
-		if ctx.Err() != nil {
+		select {
+		case <-ctx.Done():
 			return
+		case <-s.closing:
+			return // the next process goes on
+		default:
 		}
 		s.own(ctx) // what is new goes first
 		if info, err := os.Stat(path); err != nil || info.Size() == readJournalState(path).Shipped {
