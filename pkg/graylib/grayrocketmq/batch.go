@@ -1,6 +1,7 @@
 package grayrocketmq
 
 import (
+	"github.com/apache/rocketmq-client-go/v2/consumer"
 	"github.com/apache/rocketmq-client-go/v2/primitive"
 
 	"github.com/graychain/graychain/pkg/graylib"
@@ -58,4 +59,16 @@ func ids(batch []delivery) []string {
 		list[i] = d.msg.MsgId
 	}
 	return list
+}
+
+// acked is how many of the first messages of a batch need no further delivery: by the result, and in a concurrent consumer by the
+// AckIndex that a handler may set in its context beside success, as the Java client has it. The Go client ignores it.
+func acked(result consumer.ConsumeResult, c *primitive.ConsumeConcurrentlyContext, n int) int {
+	switch {
+	case result != consumer.ConsumeSuccess:
+		return 0
+	case c == nil || int64(c.AckIndex) >= int64(n):
+		return n
+	}
+	return max(int(c.AckIndex)+1, 0)
 }

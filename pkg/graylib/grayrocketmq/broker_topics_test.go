@@ -116,3 +116,51 @@ func TestUnknownVersion(t *testing.T) {
 	eventually(t, "the stand-in goes on", func() bool { return base.all(waiting) })
 	base.exactly(t, "all", slices.Concat(first, waiting, plain), 1)
 }
+
+// TestSQLSubscription: an application's SQL92 expression in each sort of group, evaluated by the broker or the client.
+func TestSQLSubscription(t *testing.T) {
+	for _, filter := range []graylib.Filter{graylib.FilterServer, graylib.FilterClient} {
+		t.Run(string(filter), func(t *testing.T) {
+			r := listed(graylib.ModeAuto, "gray")
+			r.Consume.Filter = filter
+			w := newWorld(t, r)
+			base, gray := newSink(), newSink()
+			for tag, s := range map[graylib.Tag]*sink{"": base, "gray": gray} {
+				c := w.open(tag, s, nil, nil)
+				expr := "amount BETWEEN 5 AND 10 AND (city = 'it''s' OR city IS NULL) -- and no other"
+				if tag == "gray" {
+					expr = "amount > 7" // the lane's version may differ
+				}
+				if err := c.Subscribe(w.topic, consumer.MessageSelector{Type: consumer.SQL92, Expression: expr}, s.handle); err != nil {
+					t.Fatal(err)
+				}
+				start(t, c)
+			}
+			p := w.producer("")
+			send := func(tag graylib.Tag, amount, city string) string {
+				m := primitive.NewMessage(w.topic, []byte("x"))
+				m.WithProperty("amount", amount)
+				m.WithProperty("city", city) // the client drops an empty one
+				r, err := p.SendSync(graylib.WithTag(t.Context(), tag), m)
+				if err != nil {
+					t.Fatal(err)
+				}
+				return r.MsgID
+			}
+			var inBase, inLane, no []string
+			for range 4 {
+				inBase = append(inBase, send("", "5", ""), send("", "10", "it's"), send("red", "6", "")) // red: a stray
+				inLane = append(inLane, send("gray", "8", "Paris"), send("gray", "11", ""))
+				no = append(no, send("", "4", ""), send("", "6", "Paris"), send("", "many", ""), send("", "", ""),
+					send("red", "11", ""), send("gray", "7", ""), send("gray", "many", ""))
+			}
+			eventually(t, "the wanted ones are handled", func() bool { return base.all(inBase) && gray.all(inLane) })
+			base.exactly(t, "baseline", inBase, 1)
+			gray.exactly(t, "lane", inLane, 1)
+			for _, s := range []*sink{base, gray} {
+				s.exactly(t, "not wanted", no, 0)
+			}
+			base.exactly(t, "baseline, the lane's", inLane, 0)
+		})
+	}
+}

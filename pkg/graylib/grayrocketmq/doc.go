@@ -43,7 +43,9 @@
 //
 // With consumer.WithConsumeMessageBatchMaxSize a handler gets several messages at once, all of one topic and one tag: what the
 // client would give it at once is split by tag. Its context is made of the first message. A result that isn't success is the
-// whole batch's, as with the client; the library sends its messages back, looks at the broker's answers, and goes on trying.
+// whole batch's, as with the client; beside success the AckIndex of the handler's ConsumeConcurrentlyContext says which message
+// was the last that succeeded (the Java client knows it, the Go client ignores it). What failed the library sends back, looks
+// at the broker's answers, and goes on trying.
 //
 // # Ordered consumption
 //

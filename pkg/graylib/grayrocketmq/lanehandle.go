@@ -20,12 +20,9 @@ func (q *laneQueue) handle(span *ownership.Span, batch []delivery) bool {
 	if batch[0].sub == nil {
 		return q.unknown(span, batch)
 	}
-	result, level, _ := q.call(batch)
-	if result == consumer.ConsumeSuccess {
-		return true
-	}
-	for _, d := range batch {
-		if !q.sendBack(span, d.msg, level, q.m.deliveries()) {
+	o := q.call(batch)
+	for _, d := range batch[o.acked:] {
+		if !q.sendBack(span, d.msg, o.level, q.m.deliveries()) {
 			return false
 		}
 	}
@@ -86,8 +83,8 @@ func (q *laneQueue) inOrder(ctx context.Context, span *ownership.Span, batch []d
 		return true
 	}
 	for {
-		result, _, suspend := q.call(batch)
-		if result == consumer.ConsumeSuccess || result == consumer.Commit {
+		o := q.call(batch)
+		if o.result == consumer.ConsumeSuccess || o.result == consumer.Commit {
 			q.finish(span, batch)
 			return true
 		}
@@ -107,7 +104,7 @@ func (q *laneQueue) inOrder(ctx context.Context, span *ownership.Span, batch []d
 		if batch = again; len(batch) == 0 {
 			return true
 		}
-		if !sleep(ctx, suspend) || !q.owned(span) {
+		if !sleep(ctx, o.suspend) || !q.owned(span) {
 			return false
 		}
 	}
@@ -130,31 +127,33 @@ func (q *laneQueue) owned(span *ownership.Span) bool {
 	return q.machine.Span() == span && q.machine.State() == ownership.Owned
 }
 
-// call runs the application's handler, with the context that the client's consumer would give it, and returns what the
-// handler wants besides: the delay level, or in an ordered consumer how long to wait before the next try.
+// outcome is what a handler came to.
+type outcome struct {
+	result  consumer.ConsumeResult
+	acked   int           // the first ones of the batch that need no further delivery
+	level   int           // the delay level of the others
+	suspend time.Duration // in an ordered consumer: until the next try
+}
+
+// call runs the application's handler, with the context that the client's consumer would give it.
 // A panic of an interceptor becomes a retry, as one of the handler does.
-func (q *laneQueue) call(batch []delivery) (result consumer.ConsumeResult, level int, suspend time.Duration) {
+func (q *laneQueue) call(batch []delivery) (o outcome) {
 	set := q.m.c.set
 	concurrent, orderly := primitive.NewConsumeConcurrentlyContext(), primitive.NewConsumeOrderlyContext()
 	defer func() {
 		if p := recover(); p != nil {
 			q.m.c.log().Error("an interceptor of a message panicked; the message is retried", "group", q.m.place.group, "ids", ids(batch),
 				"panic", fmt.Sprint(p), "stack", string(debug.Stack()))
-			result = consumer.ConsumeRetryLater
+			o.result = consumer.ConsumeRetryLater
 		}
-		level, suspend = concurrent.DelayLevelWhenNextConsume, set.suspend
-		if orderly.SuspendCurrentQueueTimeMillis >= 0 {
-			suspend = time.Duration(orderly.SuspendCurrentQueueTimeMillis) * time.Millisecond
-		} else if suspend == 0 {
-			suspend = suspendDefault
-		}
-		suspend = max(suspendLeast, min(suspend, suspendMost))
+		o.acked, o.level = acked(o.result, concurrent, len(batch)), concurrent.DelayLevelWhenNextConsume
+		o.suspend = suspension(set.suspend, orderly.SuspendCurrentQueueTimeMillis)
 	}()
 	mq := batch[0].msg.Queue
 	handler := func(ctx context.Context) (consumer.ConsumeResult, error) { return q.m.take(ctx, batch, mq) }
 	if !batch[0].v.handle {
-		result, _ = handler(context.Background()) //graycheck:ignore a message begins its own context, from its properties
-		return result, 0, 0
+		o.result, _ = handler(context.Background()) //graycheck:ignore a message begins its own context, from its properties
+		return o
 	}
 	if set.limiter != nil {
 		set.limiter(unqualified(set.namespace, mq.Topic))
@@ -174,8 +173,8 @@ func (q *laneQueue) call(batch []delivery) (result consumer.ConsumeResult, level
 		ctx = primitive.WithConcurrentlyCtx(ctx, concurrent)
 	}
 	if len(set.interceptors) == 0 {
-		result, _ = handler(ctx) // the result counts, as with the client, whatever the error
-		return result, 0, 0
+		o.result, _ = handler(ctx) // the result counts, as with the client, whatever the error
+		return o
 	}
 	var holder consumer.ConsumeResultHolder
 	_ = primitive.ChainInterceptors(set.interceptors...)(ctx, msgs, &holder, func(ctx context.Context, _, reply any) error {
@@ -188,5 +187,18 @@ func (q *laneQueue) call(batch []delivery) (result consumer.ConsumeResult, level
 		}
 		return err
 	})
-	return holder.ConsumeResult, 0, 0
+	o.result = holder.ConsumeResult
+	return o
+}
+
+// suspension is the time until the next try: what the handler says, in milliseconds, or the option, or the default.
+func suspension(option time.Duration, said int) time.Duration {
+	d := option
+	switch {
+	case said >= 0:
+		d = time.Duration(said) * time.Millisecond
+	case option == 0:
+		d = suspendDefault
+	}
+	return max(suspendLeast, min(d, suspendMost))
 }

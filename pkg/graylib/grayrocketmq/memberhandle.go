@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"math"
 	"runtime"
 
 	"github.com/apache/rocketmq-client-go/v2/consumer"
@@ -65,16 +66,16 @@ func (m *member) handler(s *subscription) Handler {
 // achieved or the messages were sent back; otherwise what the client is to deal with.
 func (m *member) batch(ctx context.Context, batch []delivery, tickets map[*primitive.MessageExt]ticket, mq *primitive.MessageQueue) (consumer.ConsumeResult, error) {
 	concurrent, _ := primitive.GetConcurrentlyCtx(ctx)
-	if concurrent != nil {
-		concurrent.DelayLevelWhenNextConsume = 0 // another batch may have set it
+	if concurrent != nil { // another batch may have set them
+		concurrent.DelayLevelWhenNextConsume, concurrent.AckIndex = 0, math.MaxInt32
 	}
 	result, err := m.take(ctx, batch, mq)
-	if result != consumer.ConsumeSuccess && !m.c.broadcasting() && tickets[batch[0].msg].current() {
+	if !m.c.broadcasting() && tickets[batch[0].msg].current() {
 		level := 0
 		if concurrent != nil {
 			level = concurrent.DelayLevelWhenNextConsume
 		}
-		for _, d := range batch {
+		for _, d := range batch[acked(result, concurrent, len(batch)):] {
 			if !m.sendBack(ctx, d.msg, tickets[d.msg], level) {
 				runtime.Goexit() // the tickets end without an outcome
 			}

@@ -83,15 +83,20 @@ func (m *worker) take(ctx context.Context, batch []delivery, mq *primitive.Messa
 	defer func() { // also where the handler ends its goroutine
 		for _, h := range list {
 			if h.ended != nil {
-				h.ended(graylib.Outcome{Result: outcome, Err: err})
+				h.ended(graylib.Outcome{Result: h.event.Result, Err: err})
 			}
 		}
 	}()
 	result, outcome, err = m.call(list[0].ctx, batch)
 	hops, messages := list[0].arrival.Chain()
+	concurrent, _ := primitive.GetConcurrentlyCtx(ctx)
+	done := acked(result, concurrent, len(list))
 	for i := range list {
 		h := &list[i]
 		h.event.Kind, h.event.Result = graylib.EventFinished, outcome
+		if i >= done && outcome == graylib.ResultSuccess {
+			h.event.Result = graylib.ResultRetry
+		}
 		h.event.EventID, h.event.Time = "", time.Time{}
 		h.event.Hops = hops // the batch caused them together
 		if i == 0 {
