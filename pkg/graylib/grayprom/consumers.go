@@ -19,13 +19,14 @@ var (
 	takenDesc        = desc("consumer_queues_taken_total", "Queues taken.", "group")
 	handoffsDesc     = desc("consumer_handoffs_total", "Queues given up, with all handlers ended (planned) or not (forced).", "group", "kind")
 	lostDesc         = desc("consumer_queues_lost_total", "Queues whose lock or connection was lost.", "group")
+	slowDesc         = desc("consumer_slow_handlers_total", "Handlers that ran longer than the drain limit.", "group")
 	pulledBytesDesc  = desc("consumer_pulled_bytes_total", "Bytes that brokers sent.", "group")
 	handledBytesDesc = desc("consumer_handled_bytes_total", "Bytes of the messages that were given to handlers.", "group")
 )
 
 func describeConsumers(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
-		lagDesc, retryLagDesc, queuesDesc, waitingDesc, runningDesc, spanDesc, takenDesc, handoffsDesc, lostDesc, pulledBytesDesc, handledBytesDesc,
+		lagDesc, retryLagDesc, queuesDesc, waitingDesc, runningDesc, spanDesc, takenDesc, handoffsDesc, lostDesc, slowDesc, pulledBytesDesc, handledBytesDesc,
 	} {
 		ch <- d
 	}
@@ -65,6 +66,7 @@ func (m *Metrics) collectConsumers(consumers []graylib.ConsumerState,
 			counts.add(handoffsDesc, float64(t.Given-t.Forced), group, "planned")
 			counts.add(handoffsDesc, float64(t.Forced), group, "forced")
 			counts.add(lostDesc, float64(t.Lost), group)
+			counts.add(slowDesc, float64(t.Slow), group)
 			counts.add(pulledBytesDesc, float64(t.PulledBytes), group)
 			counts.add(handledBytesDesc, float64(t.HandledBytes), group)
 		}

@@ -175,7 +175,7 @@ func TestConsumers(t *testing.T) {
 				}},
 				{Group: "g__tagged", Kind: graylib.GroupTagged, Role: graylib.RoleOwn},
 			},
-			Tallies: []graylib.GroupTally{{Group: "g_gray", Taken: 9, Given: 5, Forced: 1, Lost: 1, PulledBytes: 300, HandledBytes: 200}},
+			Tallies: []graylib.GroupTally{{Group: "g_gray", Taken: 9, Given: 5, Forced: 1, Lost: 1, Slow: 4, PulledBytes: 300, HandledBytes: 200}},
 		}
 	})
 	want := `
@@ -211,6 +211,9 @@ graychain_consumer_retry_lag{group="g_gray",own_tag="",service="a"} 3
 # TYPE graychain_consumer_running gauge
 graychain_consumer_running{group="g__tagged",own_tag="",service="a"} 0
 graychain_consumer_running{group="g_gray",own_tag="",service="a"} 2
+# HELP graychain_consumer_slow_handlers_total Handlers that ran longer than the drain limit.
+# TYPE graychain_consumer_slow_handlers_total counter
+graychain_consumer_slow_handlers_total{group="g_gray",own_tag="",service="a"} 4
 # HELP graychain_consumer_span Messages that a crash now would have repeated.
 # TYPE graychain_consumer_span gauge
 graychain_consumer_span{group="g__tagged",own_tag="",service="a"} 0
