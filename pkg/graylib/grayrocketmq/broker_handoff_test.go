@@ -35,10 +35,12 @@ type tally struct {
 	times map[string]int
 	by    map[string]string    // id -> who handled it last
 	first map[string]time.Time // who -> its first message since arm
+	who   map[string][]string  // id -> all who handled it
+	marks map[string]string    // id -> who marked it as handled, with the idempotency hook
 }
 
 func newTally() *tally {
-	return &tally{times: make(map[string]int), by: make(map[string]string), first: make(map[string]time.Time)}
+	return &tally{times: make(map[string]int), by: make(map[string]string), first: make(map[string]time.Time), who: make(map[string][]string), marks: make(map[string]string)}
 }
 
 func (y *tally) note(who, id string) {
@@ -47,9 +49,33 @@ func (y *tally) note(who, id string) {
 	defer y.mu.Unlock()
 	y.times[id]++
 	y.by[id] = who
+	y.who[id] = append(y.who[id], who)
 	if _, ok := y.first[who]; !ok {
 		y.first[who] = now
 	}
+}
+
+// mark notes that a message was marked as handled.
+func (y *tally) mark(who, id string) {
+	y.mu.Lock()
+	defer y.mu.Unlock()
+	y.marks[id] = who
+}
+
+// afterMark returns how often a message was handled by somebody after somebody else had marked it, and how many were marked.
+// Names tell who came after whom: the lines of two processes don't.
+func (y *tally) afterMark() (again, marked int) {
+	y.mu.Lock()
+	defer y.mu.Unlock()
+	for id, marker := range y.marks {
+		for _, who := range y.who[id] {
+			if who >= marker {
+				again++
+			}
+		}
+		again-- // its own
+	}
+	return again, len(y.marks)
 }
 
 // arm forgets who handled something.
@@ -258,7 +284,7 @@ const (
 	killedTag     = "GRAYCHAIN_TEST_KILLED_TAG"
 )
 
-// TestKilledProcess is the process that TestCrash kills; it prints the ids of what it handles.
+// TestKilledProcess is the process that TestCrash kills; it prints the ids of what it handles, and of what it marks as handled.
 func TestKilledProcess(t *testing.T) {
 	addr := os.Getenv(killedNamesrv)
 	if addr == "" {
@@ -274,7 +300,15 @@ func TestKilledProcess(t *testing.T) {
 		time.Sleep(3 * time.Millisecond) // the work
 		return consumer.ConsumeSuccess
 	}
-	w.consumer(graylib.Tag(os.Getenv(killedTag)), s)
+	var opts []ConsumerOption
+	if addr := os.Getenv(killedRedis); addr != "" {
+		opts = append(opts, WithIdempotency(telling{openRedis(t, addr), func(id string) {
+			out.Lock()
+			defer out.Unlock()
+			fmt.Println("marked", id)
+		}}))
+	}
+	w.consumer(graylib.Tag(os.Getenv(killedTag)), s, opts...)
 	fmt.Println("started")
 	<-t.Context().Done() // it is killed
 }
@@ -298,6 +332,8 @@ func (w *world) child(tag graylib.Tag, y *tally, who string) (kill func()) {
 		for lines := bufio.NewScanner(out); lines.Scan(); {
 			if id, ok := strings.CutPrefix(lines.Text(), "handled "); ok {
 				y.note(who, id)
+			} else if id, ok := strings.CutPrefix(lines.Text(), "marked "); ok {
+				y.mark(who, id)
 			}
 		}
 	}()

@@ -15,6 +15,7 @@ import (
 	"github.com/graychain/graychain/pkg/graylib"
 	"github.com/graychain/graychain/pkg/graylib/grayrocketmq/ownership"
 	"github.com/graychain/graychain/pkg/graylib/grayrocketmq/remoting"
+	"github.com/graychain/graychain/pkg/graylib/idempotency"
 )
 
 // Consumer is one consumer of the application, run as a member of each group that its instance belongs to
@@ -30,6 +31,7 @@ type Consumer struct {
 	counts      counter
 	tallies     tallies
 	live        liveness
+	guard       *idempotency.Guard // nil without WithIdempotency
 
 	mu        sync.Mutex
 	state     state
@@ -87,6 +89,14 @@ func OpenConsumer(client []consumer.Option, opts ...ConsumerOption) (*Consumer, 
 	c := &Consumer{rt: o.rt, opts: o, set: set, client: client, credentials: set.credentials}
 	if c.from, err = set.since(time.Now()); err != nil {
 		return nil, err
+	}
+	if o.guard != nil {
+		if c.broadcasting() {
+			return nil, fmt.Errorf("%w: WithIdempotency with consumer.BroadCasting: a message that can't be claimed couldn't be retried", ErrNotSupported)
+		}
+		if c.guard, err = o.guard(o.rt); err != nil {
+			return nil, err
+		}
 	}
 	config := o.rt.Config()
 	if c.credentials.IsEmpty() {

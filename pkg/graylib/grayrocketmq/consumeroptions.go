@@ -8,6 +8,7 @@ import (
 	"github.com/apache/rocketmq-client-go/v2/consumer"
 
 	"github.com/graychain/graychain/pkg/graylib"
+	"github.com/graychain/graychain/pkg/graylib/idempotency"
 )
 
 // Defaults of a [Consumer].
@@ -28,7 +29,8 @@ type consumerOptions struct {
 	drain      time.Duration
 	create     bool
 	queues     int
-	settle     func(client rocketmq.PushConsumer) // for tests: called between a client's start and its first rebalance
+	guard      func(*graylib.Runtime) (*idempotency.Guard, error) // nil: messages that come again are handled again
+	settle     func(client rocketmq.PushConsumer)                 // for tests: called between a client's start and its first rebalance
 }
 
 // WithConsumerRuntime sets the runtime. The default is the process-wide one.

@@ -74,6 +74,17 @@ func (m *worker) take(ctx context.Context, batch []delivery, mq *primitive.Messa
 		}
 		return consumer.ConsumeSuccess, nil
 	}
+	end := func(bool) {}
+	if m.c.guard != nil {
+		if batch, end, err = m.claim(ctx, batch, mq); err != nil {
+			m.c.log().WarnContext(ctx, "messages could not be claimed; they are retried", "group", m.place.group, "error", err)
+			return consumer.ConsumeRetryLater, err
+		}
+		defer end(false) // where the handler ends its goroutine; otherwise they have ended by then
+		if len(batch) == 0 {
+			return consumer.ConsumeSuccess, nil
+		}
+	}
 	var room [1]handling
 	list := room[:0]
 	for _, d := range batch {
@@ -88,6 +99,7 @@ func (m *worker) take(ctx context.Context, batch []delivery, mq *primitive.Messa
 		}
 	}()
 	result, outcome, err = m.call(list[0].ctx, batch)
+	end(m.handled(result)) // before anything is acknowledged
 	hops, messages := list[0].arrival.Chain()
 	concurrent, _ := primitive.GetConcurrentlyCtx(ctx)
 	done := acked(result, concurrent, len(list))
