@@ -14,91 +14,15 @@ import (
 // wasn't tried.
 var ErrNoInstance = errors.New("no instance")
 
-// Arrival is the server's side of one hop. Its methods are safe for concurrent use.
-type Arrival struct {
-	recorder recorder
-}
-
-// arrivedContext holds all that an arrival adds to a context, in one allocation.
-type arrivedContext struct {
-	context.Context
-	meta    meta
-	arrival Arrival
-}
-
-// Value implements [context.Context].
-func (c *arrivedContext) Value(key any) any {
-	switch key.(type) {
-	case metaKey:
-		return &c.meta
-	case callKey:
-		return nil // a call that led here within one process is the caller's matter
-	}
-	return c.Context.Value(key)
-}
-
-// Arrive takes in what a caller sent: it returns a context with the tag, request id and trace of c, and notes this
-// instance's hop. A malformed tag counts as untagged; it is counted, and logged once. A context without a tag gets the own
-// tag where the own lane has colourFromNode.
-func (rt *Runtime) Arrive(ctx context.Context, protocol Protocol, keys Keys, c Carrier) (context.Context, *Arrival) {
-	arrived := &arrivedContext{Context: ctx}
-	m := &arrived.meta
-	m.recorder = &arrived.arrival.recorder
-	if err := rt.extract(m, keys, c); err != nil {
-		rt.malformedTag(err)
-	}
-	if m.tag == Untagged {
-		var propagate bool
-		m.tag, propagate = rt.nodeColour()
-		m.local = !propagate
-	}
-	reason := Reason("")
-	if keys.Reason != "" {
-		if r := Reason(c.Get(keys.Reason)); r.known() {
-			reason = r
-		}
-	}
-	m.recorder.own[0] = Hop{
-		Service: rt.id.Service, Tag: rt.id.Tag, Instance: rt.id.Instance, Addr: *rt.addr.Load(),
-		RequestTag: m.tag, Protocol: protocol, Reason: reason,
-	}
-	return arrived, &arrived.arrival
-}
-
-// nodeColour returns the own tag where the own lane colours from the node, and whether it goes on the wire from there.
-func (rt *Runtime) nodeColour() (tag Tag, propagate bool) {
-	if rt.id.Tag == Untagged {
-		return Untagged, true
-	}
-	if lane, ok := rt.Rules().Lane(rt.id.Tag); ok && lane.ColourFromNode && lane.State != LaneRetired {
-		return lane.Tag, lane.Propagate
-	}
-	return Untagged, true
-}
-
-// Chain returns the hops and messages of this arrival so far, own hop first.
-func (a *Arrival) Chain() ([]Hop, []Message) { return a.recorder.copy() }
-
-// Return writes hops and messages for the way back to the caller, in place of what stands there. A boundary without a way
-// back (a message) gets none.
-func (a *Arrival) Return(keys Keys, c Carrier) {
-	if keys.Hops == "" {
-		return
-	}
-	hops, messages := a.recorder.encode()
-	c.Set(keys.Hops, hops)
-	c.Set(keys.Messages, messages)
-}
-
 // Call is the client's side of one hop. It is used by one goroutine at a time.
 type Call struct {
 	rt        *Runtime
 	meta      *meta
 	tag       Tag // by which the callee is chosen
 	propagate bool
-	tried     []string
-	triedRoom [2]string // room for tried: a call that doesn't fail allocates nothing for it
 	reason    Reason
+	now       *Instance // that Next returned last
+	tried     []string  // those before it, by address
 
 	table   *Table                   // of the try under way
 	last    atomic.Pointer[Instance] // the try under way; nil when it is known how it ended
@@ -110,33 +34,43 @@ type callKey struct{}
 // ruleService is the name by which rules know an endpoint in the registry: b for b.rpc.
 func ruleService(endpoint string) string { return strings.TrimSuffix(endpoint, RPCServiceSuffix) }
 
-// callContext is a context with a call, in one allocation.
-type callContext struct {
+// Departed is a call with the context that it is made in. An adapter may embed it in a context of its own, so that one
+// allocation does for both; see [Runtime.DepartIn].
+type Departed struct {
 	context.Context
 	call Call
 }
 
 // Value implements [context.Context].
-func (c *callContext) Value(key any) any {
+func (d *Departed) Value(key any) any {
 	if _, ok := key.(callKey); ok {
-		return &c.call
+		return &d.call
 	}
-	return c.Context.Value(key)
+	return d.Context.Value(key)
 }
+
+// Call returns the call that is made in the context.
+func (d *Departed) Call() *Call { return &d.call }
 
 // Depart prepares one call to an endpoint (its name in the registry). A context without a tag is coloured now: by the
 // callee's entries, or by the own lane's colourFromNode where the context never arrived from anywhere. req may be nil,
 // where a protocol shows nothing that rules could see. The returned context holds the call, see [CallFrom]. The colour is
 // the call's alone: [TagFrom] of the returned context is that of ctx.
 func (rt *Runtime) Depart(ctx context.Context, endpoint string, req Request) (context.Context, *Call) {
+	departed := &Departed{}
+	rt.DepartIn(ctx, departed, endpoint, req)
+	return departed, &departed.call
+}
+
+// DepartIn is [Runtime.Depart] for an adapter that has the place for it: d, which is new, becomes the context of the call.
+func (rt *Runtime) DepartIn(ctx context.Context, d *Departed, endpoint string, req Request) {
 	m := metaFrom(ctx)
-	departed := &callContext{Context: ctx, call: Call{rt: rt, meta: m, tag: m.tag, propagate: !m.local}}
-	call := &departed.call
-	call.tried = call.triedRoom[:0]
+	d.Context = ctx
+	call := &d.call
+	call.rt, call.meta, call.tag, call.propagate = rt, m, m.tag, !m.local
 	if m.tag == Untagged {
 		call.colour(rt, endpoint, req)
 	}
-	return departed, call
 }
 
 func (c *Call) colour(rt *Runtime, endpoint string, req Request) {
@@ -168,6 +102,9 @@ func (c *Call) Next(t *Table) (*Instance, Reason, error) {
 	if c.last.Load() != nil {
 		c.NotConnected()
 	}
+	if c.now != nil {
+		c.tried, c.now = append(c.tried, c.now.Addr), nil
+	}
 	v := t.view.Load()
 	steps := v.route(c.tag)
 	for i := range steps {
@@ -176,7 +113,7 @@ func (c *Call) Next(t *Table) (*Instance, Reason, error) {
 		if in == nil {
 			continue
 		}
-		c.table, c.reason = t, s.reason
+		c.table, c.reason, c.now = t, s.reason, in
 		c.last.Store(in)
 		if s.fallback && c.failure != "" {
 			c.reason = c.failure
@@ -187,7 +124,7 @@ func (c *Call) Next(t *Table) (*Instance, Reason, error) {
 		ErrNoInstance, t.Service(), c.tag, len(v.snapshot.Instances()), len(c.tried))
 }
 
-// untried picks from the set, and notes the pick.
+// untried picks from the set.
 func (c *Call) untried(set *Set) *Instance {
 	in, ok := set.Pick()
 	if !ok {
@@ -207,7 +144,6 @@ func (c *Call) untried(set *Set) *Instance {
 			return nil
 		}
 	}
-	c.tried = append(c.tried, in.Addr)
 	return in
 }
 
@@ -216,23 +152,37 @@ func (c *Call) wasTried(addr string) bool { return slices.Contains(c.tried, addr
 // Reason returns the reason of the instance that Next returned last, or "".
 func (c *Call) Reason() Reason { return c.reason }
 
-// Inject writes the tag (unless the lane says propagate: false), the request id, the trace and the reason into the
-// request.
-func (c *Call) Inject(keys Keys, carrier Carrier) {
+// Inject writes the tag (unless the lane says propagate: false), the request id and the trace into the request. Where the
+// arrival that the call was made in collects hops, it asks the callee for its own. The reason goes along there too, and where the
+// runtime has telemetry: the callee's metrics and spans bear it.
+func (c *Call) Inject(keys Keys, carrier Carrier) { c.InjectFor(c.reason, keys, carrier) }
+
+// InjectFor is [Call.Inject] with the reason of one try, as [Call.Reason] returned it then. Where Inject is used by the goroutine
+// that calls Next, this one may be called by any, as long as the try that it is for may still be sent.
+func (c *Call) InjectFor(reason Reason, keys Keys, carrier Carrier) {
 	tag := c.tag
 	if !c.propagate {
 		tag = Untagged
 	}
 	c.rt.inject(c.meta, tag, keys, carrier)
+	wantsHops := c.meta.arrival.wantsBelow()
 	if keys.Reason != "" {
-		carrier.Set(keys.Reason, string(c.reason))
+		if !wantsHops && !c.rt.tellsReason {
+			reason = ""
+		}
+		if reason != "" || carrier.Get(keys.Reason) != "" {
+			carrier.Set(keys.Reason, string(reason))
+		}
+	}
+	if keys.Hops != "" && wantsHops {
+		carrier.Set(keys.Hops, HopsWanted)
 	}
 }
 
 // Return takes in what came back from the callee: its hops and messages join those of the arrival that the call was
-// made in. What isn't well formed is left out: hops are diagnosis and fail nothing.
+// made in, where that collects them. What isn't well formed is left out: hops are diagnosis and fail nothing.
 func (c *Call) Return(keys Keys, carrier Carrier) {
-	if c.meta.recorder == nil || keys.Hops == "" {
+	if keys.Hops == "" || !c.meta.arrival.wantsBelow() {
 		return
 	}
 	hops, err := DecodeHops(carrier.Get(keys.Hops))
@@ -243,5 +193,5 @@ func (c *Call) Return(keys Keys, carrier Carrier) {
 	if err != nil {
 		messages = nil
 	}
-	c.meta.recorder.add(hops, messages)
+	c.meta.arrival.add(hops, messages)
 }

@@ -113,7 +113,7 @@ func inject(m *meta, tag Tag, keys Keys, c Carrier) {
 // nothing: a reused context never shows an older request's tag. A malformed tag counts as untagged and is returned as
 // the error, which wraps [ErrMalformedTag]; the context is good all the same.
 func Extract(ctx context.Context, keys Keys, c Carrier) (context.Context, error) {
-	m := &meta{recorder: metaFrom(ctx).recorder}
+	m := &meta{arrival: metaFrom(ctx).arrival}
 	err := extract(m, keys, c)
 	return withMeta(ctx, m), err
 }

@@ -31,8 +31,8 @@ func ClientIPFrom(ctx context.Context) string {
 	case string:
 		return from
 	case net.Addr:
-		if host, _, err := net.SplitHostPort(from.String()); err == nil {
-			return host
+		if addr, ok := hostAddr(from.String()); ok {
+			return addr.String()
 		}
 	}
 	return ""

@@ -15,6 +15,7 @@ type Config struct {
 	Observer          string  // base URL; empty = nothing is reported
 	Journal           string  // folder; empty = no journal
 	Messages          bool    // GRAY_MESSAGES; message grayscale of this service
+	Hops              bool    // GRAY_HOPS; see WithHops
 	Zone              string  // GRAY_ZONE; where this process stands, see WithZone
 	TrustedProxies    Proxies // GRAY_TRUSTED_PROXIES; whose word about the client's address is believed
 	Baggage           bool    // GRAY_BAGGAGE; see WithBaggage
@@ -62,8 +63,11 @@ func ConfigFrom(getenv func(string) string) (Config, error) {
 	if c.TrustedProxies, err = ParseProxies(getenv(EnvTrustedProxies)); err != nil {
 		return Config{}, err
 	}
-	if getenv(EnvBaggage) != "" {
-		if c.Baggage, err = onOff(getenv, EnvBaggage); err != nil {
+	for name, on := range map[string]*bool{EnvBaggage: &c.Baggage, EnvHops: &c.Hops} { // off where nothing is said
+		if getenv(name) == "" {
+			continue
+		}
+		if *on, err = onOff(getenv, name); err != nil {
 			return Config{}, err
 		}
 	}

@@ -25,19 +25,19 @@ func TestConfigFrom(t *testing.T) {
 	got, err = graylib.ConfigFrom(env(map[string]string{
 		"GRAY_ENABLED": "off", "GRAY_NACOS_ADDR": "n:8848", "GRAY_NACOS_NAMESPACE": "ns", "GRAY_NACOS_USERNAME": "u", "GRAY_NACOS_PASSWORD": "p",
 		"GRAY_NAMESRV_ADDR": "r:9876", "GRAY_ROCKETMQ_ACCESS_KEY": "ak", "GRAY_ROCKETMQ_SECRET_KEY": "sk", "GRAY_OBSERVER": "http://o",
-		"GRAY_JOURNAL": "/j", "GRAY_MESSAGES": "off", "GRAY_STATE": "/s",
+		"GRAY_JOURNAL": "/j", "GRAY_MESSAGES": "off", "GRAY_STATE": "/s", "GRAY_HOPS": "on",
 	}))
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := graylib.Config{
 		NacosAddr: "n:8848", NacosNamespace: "ns", NacosUsername: "u", NacosPassword: "p", NamesrvAddr: "r:9876",
-		RocketMQAccessKey: "ak", RocketMQSecretKey: "sk", Observer: "http://o", Journal: "/j", State: "/s",
+		RocketMQAccessKey: "ak", RocketMQSecretKey: "sk", Observer: "http://o", Journal: "/j", State: "/s", Hops: true,
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("a full environment (-want +got):\n%s", diff)
 	}
-	for _, name := range []string{"GRAY_ENABLED", "GRAY_MESSAGES"} {
+	for _, name := range []string{"GRAY_ENABLED", "GRAY_MESSAGES", "GRAY_HOPS", "GRAY_BAGGAGE"} {
 		for _, value := range []string{"ON", "true", "1", " on"} {
 			_, err := graylib.ConfigFrom(env(map[string]string{name: value}))
 			refused(t, err, name, value, "on or off")

@@ -5,13 +5,13 @@ import "context"
 // meta is what a context carries for one request. It is immutable: a change makes a copy.
 type meta struct {
 	tag          Tag
-	local        bool // the tag is not put on the wire: the lane colours from the node and says propagate: false
 	requestID    string
 	traceParent  string
 	traceState   string
-	arrivedTrace string    // the traceparent that arrived, where a tracer has put its own in its place
-	recorder     *recorder // of the arrival that this context belongs to; nil outside of one
-	detached     bool      // has left its arrival, see Detach
+	arrivedTrace string   // the traceparent that arrived, where a tracer has put its own in its place
+	arrival      *Arrival // that this context belongs to; nil outside of one
+	local        bool     // the tag is not put on the wire: the lane colours from the node and says propagate: false
+	detached     bool     // has left its arrival, see Detach
 }
 
 type metaKey struct{}
@@ -26,7 +26,7 @@ func metaFrom(ctx context.Context) *meta {
 }
 
 // arrived tells whether the context arrived from somewhere: nothing colours it from the node any more.
-func (m *meta) arrived() bool { return m.recorder != nil || m.detached }
+func (m *meta) arrived() bool { return m.arrival != nil || m.detached }
 
 func withMeta(ctx context.Context, m *meta) context.Context {
 	return context.WithValue(ctx, metaKey{}, m)
@@ -86,9 +86,17 @@ func traceID(traceParent string) string {
 	return s[3:35]
 }
 
+// isLowerHex tells of each byte whether it is a lower-case hexadecimal digit: every request's trace is looked at.
+var isLowerHex = func() (is [256]bool) {
+	for _, c := range "0123456789abcdef" {
+		is[c] = true
+	}
+	return is
+}()
+
 func lowerHex(s string) bool {
 	for i := range len(s) {
-		if c := s[i]; (c < '0' || c > '9') && (c < 'a' || c > 'f') {
+		if !isLowerHex[s[i]] {
 			return false
 		}
 	}

@@ -31,8 +31,8 @@ func (c *detachedContext) Value(key any) any {
 // stays untagged on an instance whose lane has colourFromNode, as its request did.
 func Detach(ctx context.Context) context.Context {
 	m := *metaFrom(ctx)
-	m.detached = m.detached || m.recorder != nil
-	m.recorder = nil
+	m.detached = m.detached || m.arrival != nil
+	m.arrival = nil
 	return &detachedContext{Context: context.WithoutCancel(ctx), meta: m}
 }
 

@@ -59,7 +59,7 @@ func TestDetachKeepsWhatTheRequestCarries(t *testing.T) {
 }
 
 func TestDetachLeavesTheAnswerAlone(t *testing.T) {
-	rt := newRuntime(t, graylib.Identity{Service: "a"})
+	rt := newRuntime(t, graylib.Identity{Service: "a"}, graylib.WithHops())
 	ctx, cancel := arrived(t, rt, "gray")
 	defer cancel(nil)
 	var watched []string

@@ -21,7 +21,7 @@ func Example() {
 		{ID: "b-gray-1", Addr: "10.0.0.3:20002", Weight: 1, Tag: "gray"},
 	}))
 
-	in := http.Header{"X-Gray-Tag": {"gray"}, "X-Gray-Reason": {"lane"}}
+	in := http.Header{"X-Gray-Tag": {"gray"}, "X-Gray-Reason": {"lane"}, "X-Gray-Hops": {graylib.HopsWanted}}
 	ctx, arrival := rt.Arrive(context.Background(), graylib.ProtocolHTTP, graylib.HTTPKeys, graylib.HeaderCarrier(in))
 
 	// The handler passes ctx on; the client's adapter does the rest.

@@ -1,6 +1,7 @@
 package graylib_test
 
 import (
+	"context"
 	"fmt"
 	"sync"
 	"testing"
@@ -9,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/graychain/graychain/pkg/graylib"
+	"github.com/graychain/graychain/pkg/graylib/graylibtest"
 )
 
 func hop(service string, tag graylib.Tag) graylib.Hop {
@@ -52,7 +54,7 @@ func TestHopsComeBack(t *testing.T) {
 		call.Return(graylib.RPCKeys, back)
 	}
 	answer := graylib.MapCarrier{}
-	serve(0, graylib.MapCarrier{"GRAY_TAG": "gray", "GRAY_REASON": "lane"}, answer)
+	serve(0, graylib.MapCarrier{"GRAY_TAG": "gray", "GRAY_REASON": "lane", "GRAY_HOPS": graylib.HopsWanted}, answer)
 
 	hops, err := graylib.DecodeHops(answer["GRAY_HOPS"])
 	if err != nil {
@@ -75,8 +77,67 @@ func TestHopsComeBack(t *testing.T) {
 	}
 }
 
+// TestHopsAreAskedFor is the rule: a call asks where its arrival was asked, or where its runtime collects or reports.
+func TestHopsAreAskedFor(t *testing.T) {
+	good := graylib.EncodeHops([]graylib.Hop{hop("b", "")})
+	reports := graylib.WithReporter(&graylibtest.Reporter{})
+	off := graylib.Config{Enabled: true}
+	on := off
+	on.Hops = true
+	for _, tt := range []struct {
+		name            string
+		asked           string
+		opts            []graylib.Option
+		asks, givesBack bool
+	}{
+		{name: "nobody wants them"},
+		{name: "a caller that forges hops", asked: good},
+		{name: "the caller asks", asked: graylib.HopsWanted, asks: true, givesBack: true},
+		{name: "an option", opts: []graylib.Option{graylib.WithHops()}, asks: true},
+		{name: "GRAY_HOPS=on", opts: []graylib.Option{graylib.WithConfig(on)}, asks: true},
+		{name: "GRAY_HOPS=off", opts: []graylib.Option{graylib.WithConfig(off)}},
+		{name: "a reporter", opts: []graylib.Option{reports}, asks: true},
+		{name: "no reporter", opts: []graylib.Option{graylib.WithReporter(nil)}},
+		{name: "a reporter, and the caller asks", asked: graylib.HopsWanted, opts: []graylib.Option{reports}, asks: true, givesBack: true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			rt := newRuntime(t, baselineSelf, tt.opts...)
+			in := graylib.MapCarrier{"x-gray-tag": "gray"}
+			in.Set("x-gray-hops", tt.asked)
+			ctx, arrival := rt.Arrive(t.Context(), graylib.ProtocolHTTP, graylib.HTTPKeys, in)
+			for what, ctx := range map[string]context.Context{"the arrival": ctx, "its trace": graylib.WithTrace(ctx, goodTrace, "")} {
+				_, call := rt.Depart(ctx, "b", nil)
+				out := graylib.MapCarrier{}
+				call.Inject(graylib.HTTPKeys, out)
+				if got := out["x-gray-hops"]; got == graylib.HopsWanted != tt.asks || got != "" && !tt.asks {
+					t.Errorf("a call in %s sends x-gray-hops: %q, asks should be %t", what, got, tt.asks)
+				}
+				call.Return(graylib.HTTPKeys, graylib.MapCarrier{"x-gray-hops": good})
+			}
+			want := 1
+			if tt.asks {
+				want = 3
+			}
+			if hops, _ := arrival.Chain(); len(hops) != want {
+				t.Errorf("%d hops were collected, want %d", len(hops), want)
+			}
+			back := graylib.MapCarrier{}
+			if arrival.Return(graylib.HTTPKeys, back); back["x-gray-hops"] != "" != tt.givesBack {
+				t.Errorf("the caller gets %q", back["x-gray-hops"])
+			}
+			for what, ctx := range map[string]context.Context{"detached work": graylib.Detach(ctx), "work of nobody's": t.Context()} {
+				_, call := rt.Depart(ctx, "b", nil)
+				out := graylib.MapCarrier{}
+				if call.Inject(graylib.HTTPKeys, out); out["x-gray-hops"] != "" {
+					t.Errorf("%s asks for hops", what)
+				}
+			}
+		})
+	}
+}
+
 func TestReturn(t *testing.T) {
-	rt := newRuntime(t, baselineSelf)
+	rt := newRuntime(t, baselineSelf, graylib.WithHops())
 	good := graylib.EncodeHops([]graylib.Hop{hop("b", "")})
 	for _, tt := range []struct {
 		name string
@@ -108,7 +169,7 @@ func TestReturn(t *testing.T) {
 
 func TestReturnReplacesAndSkips(t *testing.T) {
 	rt := newRuntime(t, baselineSelf)
-	_, arrival := rt.Arrive(t.Context(), graylib.ProtocolHTTP, graylib.HTTPKeys, graylib.MapCarrier{})
+	_, arrival := rt.Arrive(t.Context(), graylib.ProtocolHTTP, graylib.HTTPKeys, graylib.MapCarrier{"x-gray-hops": graylib.HopsWanted})
 	answer := graylib.MapCarrier{"x-gray-hops": "older", "x-gray-messages": "older"}
 	arrival.Return(graylib.HTTPKeys, answer)
 	if _, stays := answer["x-gray-messages"]; stays || answer["x-gray-hops"] == "older" {
@@ -123,7 +184,7 @@ func TestReturnReplacesAndSkips(t *testing.T) {
 
 // Calls made at once record into one arrival, while others read it. Meant for -race.
 func TestRecorderIsShared(t *testing.T) {
-	rt := newRuntime(t, baselineSelf)
+	rt := newRuntime(t, baselineSelf, graylib.WithHops())
 	ctx, arrival := rt.Arrive(t.Context(), graylib.ProtocolHTTP, graylib.HTTPKeys, graylib.MapCarrier{"x-gray-tag": "gray"})
 	back := graylib.MapCarrier{"x-gray-hops": graylib.EncodeHops([]graylib.Hop{hop("b", ""), hop("c", "gray")})}
 	const calls, each = 8, 3
@@ -157,7 +218,7 @@ func TestRecorderIsShared(t *testing.T) {
 }
 
 func TestRecorderIsBounded(t *testing.T) {
-	rt := newRuntime(t, baselineSelf)
+	rt := newRuntime(t, baselineSelf, graylib.WithHops())
 	ctx, arrival := rt.Arrive(t.Context(), graylib.ProtocolHTTP, graylib.HTTPKeys, graylib.MapCarrier{})
 	back := graylib.MapCarrier{"x-gray-hops": graylib.EncodeHops([]graylib.Hop{hop("b", ""), hop("c", "")})}
 	for range 100 {

@@ -9,7 +9,7 @@ type Keys struct {
 	RequestID   string // made at the gateway
 	TraceParent string // W3C trace context, https://www.w3.org/TR/trace-context/
 	TraceState  string
-	Hops        string // on the way back: the hops below and including the callee, JSON
+	Hops        string // on the way out: HopsWanted, where they are; on the way back: the callee's hop and those below it, JSON
 	Messages    string // on the way back: the messages sent by those hops, JSON
 	Baggage     string // W3C baggage, the optional second carrier; empty where the boundary has none
 
@@ -44,8 +44,8 @@ var HTTPKeys = Keys{
 const HTTPSignedTag = "x-gray-signed-tag"
 
 // RPCKeys are metainfo keys. Metainfo is rewritten to UPPER_SNAKE where it crosses HTTP, so nothing else is used.
-// Tag, RequestID and the trace are persistent (Kitex services without graylib hand them on), Reason is transient, and
-// Hops and Messages travel backward.
+// Tag, RequestID and the trace are persistent (Kitex services without graylib hand them on), Reason and the wish for hops
+// are transient, and Hops and Messages travel backward.
 var RPCKeys = Keys{
 	Tag:         "GRAY_TAG",
 	Reason:      "GRAY_REASON",
@@ -56,6 +56,9 @@ var RPCKeys = Keys{
 	Messages:    "GRAY_MESSAGES",
 	Baggage:     "BAGGAGE",
 }
+
+// HopsWanted is the value of Keys.Hops in a request whose sender wants the hops back, see [WithHops].
+const HopsWanted = "want"
 
 // MessageKeys are user properties of a message. A message has no reason and no way back.
 var MessageKeys = Keys{
@@ -135,6 +138,7 @@ const (
 	EnvObserver          = "GRAY_OBSERVER"
 	EnvJournal           = "GRAY_JOURNAL"
 	EnvMessages          = "GRAY_MESSAGES"
+	EnvHops              = "GRAY_HOPS"            // on | off: every arrival here collects the hops below it, see WithHops; off where nothing is said
 	EnvZone              = "GRAY_ZONE"            // where this process stands; instances of the same zone are preferred
 	EnvTrustedProxies    = "GRAY_TRUSTED_PROXIES" // addresses and CIDRs of proxies whose X-Forwarded-For is believed, see Proxies
 	EnvBaggage           = "GRAY_BAGGAGE"         // on | off: the tag in W3C baggage beside our own key; off where nothing is said

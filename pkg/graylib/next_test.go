@@ -91,7 +91,7 @@ func TestNextErrorSaysWhatIsKnown(t *testing.T) {
 }
 
 func TestReasonOnTheWire(t *testing.T) {
-	rt := newRuntime(t, baselineSelf)
+	rt := newRuntime(t, baselineSelf, graylib.WithHops())
 	table := graylib.NewTable("b")
 	table.Store(graylib.NewSnapshot([]graylib.Instance{{Addr: "h:1", Weight: 1}}))
 	_, call := rt.Depart(t.Context(), "b", nil)

@@ -21,6 +21,9 @@ type Runtime struct {
 	log      *slog.Logger
 	started  time.Time
 
+	wantsHops   bool // every arrival collects the hops below it
+	tellsReason bool // every call tells its callee the reason
+
 	telemetry     Telemetry // nil: nobody is told
 	telemetryList telemetries
 
@@ -48,8 +51,18 @@ func WithRegistry(r Registry) Option { return func(rt *Runtime) { rt.registry = 
 // WithRules sets the source of the rules. The default, and nil, list no lane.
 func WithRules(s RulesSource) Option { return func(rt *Runtime) { rt.rules = s } }
 
-// WithReporter sets where events go. The default, and nil, drop them.
+// WithReporter sets where events go. The default, and nil, drop them. Events name hops, so a runtime that reports collects them,
+// see [WithHops].
 func WithReporter(r Reporter) Option { return func(rt *Runtime) { rt.reporter = r } }
+
+// WithHops makes every arrival at this process collect the hops of the calls made in it, for [Chain] and for the answers of
+// programs that show them. The same as GRAY_HOPS=on.
+//
+// Hops cost each call some microseconds, so they come back only where somebody wants them: a call asks for them when the arrival
+// that it is made in was asked itself, or when its runtime has this option or reports events ([WithReporter]). So
+// what the gateway's observer wants, or a program at the head of a chain, is asked of all services below, and
+// a chain that nobody looks at carries the tag alone.
+func WithHops() Option { return func(rt *Runtime) { rt.wantsHops = true } }
 
 // WithLogger sets the logger. The default is [slog.Default] at the time of each record.
 func WithLogger(l *slog.Logger) Option { return func(rt *Runtime) { rt.log = l } }
@@ -83,6 +96,9 @@ func New(id Identity, opts ...Option) (*Runtime, error) {
 	if rt.reporter == nil {
 		rt.reporter = discard{}
 	}
+	_, silent := rt.reporter.(discard)
+	rt.wantsHops = rt.wantsHops || rt.config.Hops || !silent
+	rt.tellsReason = rt.wantsHops || rt.telemetry != nil
 	rt.addr.Store(&id.Addr)
 	if r, ok := rt.registry.(StateTeller); ok {
 		r.OnState(rt.SetReady)

@@ -1,6 +1,7 @@
 package graylib
 
 import (
+	"fmt"
 	"math"
 	"testing"
 
@@ -74,6 +75,25 @@ func TestWeightedPicks(t *testing.T) {
 		mean, deviation := picks*p, math.Sqrt(picks*p*(1-p))
 		if got := float64(count[in.Addr]); math.Abs(got-mean) > 6*deviation {
 			t.Errorf("weight %g: %g of %d picks, want %g ± %g", in.Weight, got, picks, mean, 6*deviation)
+		}
+	}
+}
+
+// However many lanes there are, and by whichever way they are found, each tag has its own lane's route.
+func TestEveryLaneIsFound(t *testing.T) {
+	for lanes := range 2*fewLanes + 2 {
+		list := []Instance{{Addr: "h:1", Weight: 1}}
+		for i := range lanes {
+			list = append(list, Instance{Addr: fmt.Sprintf("h:%d", i+2), Weight: 1, Tag: Tag(fmt.Sprintf("lane-%d", i))})
+		}
+		v := newView(NewSnapshot(list), nil, "")
+		for _, in := range list {
+			if r := v.route(in.Tag); r[0].set.instances[0].Addr != in.Addr {
+				t.Errorf("%d lanes: tag %q is routed to %s, want %s", lanes, in.Tag, r[0].set.instances[0].Addr, in.Addr)
+			}
+		}
+		if r := v.route("nobody"); r[0].reason != ReasonNoInstance || r[0].set.instances[0].Addr != "h:1" {
+			t.Errorf("%d lanes: a tag without an instance is routed to %+v", lanes, r[0])
 		}
 	}
 }

@@ -179,15 +179,15 @@ func (ts telemetries) Skipped(c Consuming) {
 	}
 }
 
-// Hop returns this instance's hop. Unlike [Arrival.Chain] it takes no lock.
-func (a *Arrival) Hop() Hop { return a.recorder.own[0] }
-
 // Addr returns the address of the instance that Next returned last, or "".
 func (c *Call) Addr() string {
-	if len(c.tried) == 0 {
-		return ""
+	switch {
+	case c.now != nil:
+		return c.now.Addr
+	case len(c.tried) > 0: // and then nobody was left
+		return c.tried[len(c.tried)-1]
 	}
-	return c.tried[len(c.tried)-1]
+	return ""
 }
 
 // EjectionsOf returns how often this process ejected an instance since its start, by endpoint.

@@ -57,6 +57,9 @@ func (p Proxies) Has(addr netip.Addr) bool {
 	return false
 }
 
+// Any tells whether there are any: without them a request is its direct peer's, see [Proxies.ClientIP].
+func (p Proxies) Any() bool { return len(p.list) > 0 }
+
 // Equal tells whether both lists are the same.
 func (p Proxies) Equal(o Proxies) bool { return slices.Equal(p.list, o.list) }
 

@@ -17,14 +17,31 @@ type view struct {
 	baseline route // of untagged requests
 	none     route // of tags without an instance
 	lanes    map[Tag]route
+	few      []laneRoute // the same, where they are so few that comparing takes less time than hashing
 }
+
+type laneRoute struct {
+	tag   Tag
+	route route
+}
+
+// fewLanes is up to how many lanes a tag is compared with each: hashing takes as long as some four comparisons.
+const fewLanes = 4
 
 func (v *view) route(tag Tag) route {
 	if tag == Untagged {
 		return v.baseline
 	}
-	if r, ok := v.lanes[tag]; ok {
-		return r
+	if len(v.lanes) > fewLanes {
+		if r, ok := v.lanes[tag]; ok {
+			return r
+		}
+		return v.none
+	}
+	for i := range v.few {
+		if v.few[i].tag == tag {
+			return v.few[i].route
+		}
 	}
 	return v.none
 }
@@ -54,6 +71,11 @@ func newView(s *Snapshot, out map[string]*health, zone string) *view {
 			live = lane
 		}
 		v.lanes[tag] = b.steps(b.steps(nil, live, ReasonLane, false), baseline, ReasonConnectFailed, true)
+	}
+	if len(v.lanes) <= fewLanes {
+		for tag, r := range v.lanes {
+			v.few = append(v.few, laneRoute{tag, r})
+		}
 	}
 	return v
 }

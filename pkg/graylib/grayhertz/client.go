@@ -15,6 +15,20 @@ import (
 
 type departedKey struct{}
 
+// departure is the context that a request is sent in, and what rules see of it: one allocation does for both.
+type departure struct {
+	graylib.Departed
+	req *protocol.Request
+}
+
+// Value implements [context.Context].
+func (d *departure) Value(key any) any {
+	if _, ok := key.(departedKey); ok {
+		return d.req
+	}
+	return d.Departed.Value(key)
+}
+
 // ClientMiddleware returns the middleware that sends requests with config.WithSD(true) to an instance of the service
 // that the URL's host names: one of the tag's lane, or of the baseline. Where no connection can be made, which means that
 // nothing was sent, the next instance is tried, and when the lane has none left the baseline; a timed-out or failed
@@ -58,9 +72,11 @@ func (o *options) call(ctx context.Context, req *protocol.Request, resp *protoco
 	if ctx.Value(departedKey{}) == req || !discovered && !o.hosts[string(req.Host())] {
 		return next(ctx, req, resp)
 	}
-	ctx = context.WithValue(ctx, departedKey{}, req)
 	service := string(req.Host())
-	ctx, call := o.rt.Depart(ctx, service, &requestView{req: req, ctx: ctx})
+	d := &departure{req: req}
+	o.rt.DepartIn(ctx, &d.Departed, service, (*requestView)(d))
+	call := d.Call()
+	ctx = d
 	if t := o.rt.Telemetry(); t != nil {
 		var done func(graylib.Outcome)
 		ctx, done = t.Departed(ctx, call, graylib.Departing{

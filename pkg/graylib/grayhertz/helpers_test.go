@@ -57,7 +57,7 @@ func (m *mesh) runtime(service string, tag graylib.Tag, opts ...graylib.Option) 
 	id := graylib.Identity{Service: service, Tag: tag, Instance: service + "-" + tag.String()}
 	rt, err := graylib.New(id, append([]graylib.Option{
 		graylib.WithRegistry(m.registry.As(id)), graylib.WithRules(m.rules),
-		graylib.WithLogger(slog.New(slog.DiscardHandler)),
+		graylib.WithLogger(slog.New(slog.DiscardHandler)), graylib.WithHops(),
 		graylib.WithEjection(graylib.Ejection{After: -1})}, opts...)...)
 	if err != nil {
 		m.t.Fatal(err)

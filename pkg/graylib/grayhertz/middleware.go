@@ -12,6 +12,20 @@ import (
 
 type arrivedKey struct{}
 
+// arrival is the context that a request is served in, and all that belongs to it: one allocation does.
+type arrival struct {
+	graylib.Arrived
+	c *app.RequestContext // to know it by; it is used again after the request
+}
+
+// Value implements [context.Context].
+func (a *arrival) Value(key any) any {
+	if _, ok := key.(arrivedKey); ok {
+		return a.c
+	}
+	return a.Arrived.Value(key)
+}
+
 // ServerMiddleware returns the middleware that takes in each request's tag, request id and trace, and writes the chain's
 // hops into the answer. It also answers GET [graylib.StatusPath] and [graylib.ReadyPath]. It belongs before the routes
 // are added, and behind nothing but recovery. Where the process-wide default can't be built, every request is answered 500
@@ -46,9 +60,16 @@ func (o *options) serve(ctx context.Context, c *app.RequestContext) {
 			Peer: peerIP(c), Method: string(c.Method()), Path: string(c.Request.URI().PathOriginal()),
 		})
 	}
-	ctx = context.WithValue(ctx, arrivedKey{}, c)
-	ctx = graylib.WithClientIP(ctx, o.clientIP(c))
-	ctx, arrival := o.rt.Arrive(ctx, graylib.ProtocolHTTP, graylib.HTTPKeys, request)
+	in := &arrival{c: c}
+	in.Context = ctx
+	if o.proxies.Any() {
+		in.Context = graylib.WithClientIP(ctx, o.clientIP(c))
+	} else {
+		in.SetClientAddr(c.RemoteAddr())
+	}
+	o.rt.ArriveIn(&in.Arrived, graylib.ProtocolHTTP, graylib.HTTPKeys, request)
+	arrival := in.Arrival()
+	ctx = in
 
 	status := http.StatusInternalServerError // what recovery makes of a panic
 	if t := o.rt.Telemetry(); t != nil {
@@ -111,7 +132,7 @@ func (o *options) leave(ctx context.Context, c *app.RequestContext, arrival *gra
 
 // clientIP returns the address of who sent the request, as far as trusted proxies tell.
 func (o *options) clientIP(c *app.RequestContext) string {
-	return o.rt.Config().TrustedProxies.ClientIP(c.RemoteAddr().String(), func() []string { return c.Request.Header.GetAll(graylib.ForwardedHeader) })
+	return o.proxies.ClientIP(c.RemoteAddr().String(), func() []string { return c.Request.Header.GetAll(graylib.ForwardedHeader) })
 }
 
 // peerIP returns the address of the direct peer, or "".

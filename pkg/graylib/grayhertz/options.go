@@ -20,6 +20,7 @@ type options struct {
 	weight    float64
 	settle    time.Duration
 	hosts     map[string]bool
+	proxies   graylib.Proxies
 	drainer   *drainer // nil: nobody waits for the server's requests
 
 	idempotent func(*protocol.Request) bool // nil: none is
@@ -86,6 +87,7 @@ func apply(opts []Option) (*options, error) {
 		}
 		o.rt = rt
 	}
+	o.proxies = o.rt.Config().TrustedProxies
 	if o.service == "" {
 		o.service = o.rt.Identity().Service
 	}

@@ -2,10 +2,7 @@ package grayhertz
 
 import (
 	"bytes"
-	"context"
 	"io"
-
-	"github.com/cloudwego/hertz/pkg/protocol"
 
 	"github.com/graychain/graychain/pkg/graylib"
 )
@@ -15,10 +12,7 @@ import (
 const maxBody = 1 << 20
 
 // requestView is what rules see of a request that is about to be sent: as the callee sees it.
-type requestView struct {
-	req *protocol.Request
-	ctx context.Context
-}
+type requestView departure
 
 // Value implements [graylib.Request].
 func (v *requestView) Value(from graylib.From, key string, i int) (string, bool) {
@@ -40,7 +34,7 @@ func (v *requestView) Value(from graylib.From, key string, i int) (string, bool)
 			return string(v.req.Header.Method()), true
 		}
 	case graylib.FromIP:
-		if ip := graylib.ClientIPFrom(v.ctx); i == 0 && ip != "" {
+		if ip := graylib.ClientIPFrom(v.Context); i == 0 && ip != "" {
 			return ip, true
 		}
 	}

@@ -298,7 +298,15 @@ func TestStatusFlushAndPanic(t *testing.T) {
 		}
 	}))
 	c := m.client(m.runtime("outside", ""))
-	resp, err := c.Get("http://" + addr + "/flush")
+	get := func(path string) (*http.Response, error) {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+addr+path, nil)
+		if err != nil {
+			return nil, err
+		}
+		req.Header.Set(graylib.HTTPKeys.Hops, graylib.HopsWanted)
+		return c.Do(req)
+	}
+	resp, err := get("/flush")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -307,7 +315,7 @@ func TestStatusFlushAndPanic(t *testing.T) {
 	}
 	close(flushed)
 	_ = resp.Body.Close()
-	if resp, err = c.Get("http://" + addr + "/early"); err != nil || resp.StatusCode != http.StatusTeapot || resp.Header.Get(graylib.HTTPKeys.Hops) == "" {
+	if resp, err = get("/early"); err != nil || resp.StatusCode != http.StatusTeapot || resp.Header.Get(graylib.HTTPKeys.Hops) == "" {
 		t.Errorf("%v, %v", resp, err)
 	}
 	_ = resp.Body.Close()

@@ -37,8 +37,9 @@ func benchCase(b testing.TB, n, lanes int) (depart func() context.Context, ours,
 	result.CacheKey = ours.Name() + ":b.rpc"
 	theirs = loadbalance.NewWeightedRoundRobinBalancer()
 	return func() context.Context {
-		ctx, call := rt.Depart(tagged, "b.rpc", nil)
-		return context.WithValue(ctx, departureKey{}, &departure{call: call, table: table})
+		d := &departure{table: table}
+		rt.DepartIn(tagged, &d.Departed, "b.rpc", nil)
+		return d
 	}, ours, theirs, result
 }
 

@@ -12,12 +12,18 @@ import (
 type arrivedCarrier struct{ ctx context.Context }
 
 // Get implements [graylib.Carrier].
-func (c arrivedCarrier) Get(key string) string {
-	if key == graylib.RPCKeys.Reason {
-		v, _ := metainfo.GetValue(c.ctx, key)
-		return v
+func (c arrivedCarrier) Get(key string) string { return valueIn(c.ctx, key) }
+
+// transient tells whether a key is the next callee's alone: the reason, and whether hops are wanted.
+func transient(key string) bool { return key == graylib.RPCKeys.Reason || key == graylib.RPCKeys.Hops }
+
+// valueIn returns what the metainfo of a context says.
+func valueIn(ctx context.Context, key string) string {
+	get := metainfo.GetPersistentValue
+	if transient(key) {
+		get = metainfo.GetValue
 	}
-	v, _ := metainfo.GetPersistentValue(c.ctx, key)
+	v, _ := get(ctx, key)
 	return v
 }
 
@@ -36,21 +42,14 @@ type departCarrier struct {
 }
 
 // Get implements [graylib.Carrier].
-func (c *departCarrier) Get(key string) string {
-	if key == graylib.RPCKeys.Reason {
-		v, _ := metainfo.GetValue(c.ctx, key)
-		return v
-	}
-	v, _ := metainfo.GetPersistentValue(c.ctx, key)
-	return v
-}
+func (c *departCarrier) Get(key string) string { return valueIn(c.ctx, key) }
 
 // Set implements [graylib.Carrier].
 func (c *departCarrier) Set(key, value string) {
 	switch {
-	case key == graylib.RPCKeys.Reason && value == "":
+	case transient(key) && value == "":
 		c.ctx = metainfo.DelValue(c.ctx, key)
-	case key == graylib.RPCKeys.Reason:
+	case transient(key):
 		c.ctx = metainfo.WithValue(c.ctx, key, value)
 	case value == "":
 		c.ctx = metainfo.DelPersistentValue(c.ctx, key)

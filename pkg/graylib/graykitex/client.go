@@ -3,11 +3,13 @@ package graykitex
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync/atomic"
 	"time"
 
 	"github.com/cloudwego/kitex/client"
 	"github.com/cloudwego/kitex/pkg/proxy"
+	"github.com/cloudwego/kitex/pkg/remote"
 	"github.com/cloudwego/kitex/pkg/remote/trans/ttstream"
 	"github.com/cloudwego/kitex/pkg/rpcinfo"
 	"github.com/cloudwego/kitex/pkg/transmeta"
@@ -85,6 +87,7 @@ func (c *clientSide) finish(co *client.Options, _ *utils.Slice) {
 		co.Proxy = refusal{c.err}
 		return
 	}
+	co.MetaHandlers = once(co.MetaHandlers, transmeta.ClientTTHeaderHandler) // the application may have it too
 	if err := checkTransport(co.Configs.TransportProtocol()); err != nil {
 		co.Proxy = refusal{err}
 		return
@@ -104,6 +107,16 @@ func (c *clientSide) finish(co *client.Options, _ *utils.Slice) {
 	}
 	c.discovers = true
 	co.Resolver, co.Balancer, co.BalancerCacheOpt = newResolver(c.rt, c.endpoint)
+}
+
+// once returns the handlers without all but the first h.
+func once(list []remote.MetaHandler, h remote.MetaHandler) []remote.MetaHandler {
+	seen := false
+	return slices.DeleteFunc(slices.Clone(list), func(one remote.MetaHandler) bool {
+		again := one == h && seen
+		seen = seen || one == h
+		return again
+	})
 }
 
 // ErrTransport is wrapped where a client's transport would lose the tag.

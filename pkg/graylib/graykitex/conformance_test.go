@@ -67,16 +67,15 @@ func openConformance(t testing.TB, s *graylibtest.Setup, tp transport.Protocol, 
 			}
 			var header, trailer metadata.MD
 			ctx = nphttp2.GRPCTrailer(nphttp2.GRPCHeader(metainfo.WithBackwardValues(ctx), &header), &trailer)
-			var persistent []string
+			var persistent, transient []string
 			for k, values := range wire {
-				if k != graylib.RPCKeys.Reason {
+				if k == graylib.RPCKeys.Reason || k == graylib.RPCKeys.Hops {
+					transient = append(transient, k, values[0])
+				} else {
 					persistent = append(persistent, k, values[0])
 				}
 			}
-			ctx = metainfo.WithPersistentValues(ctx, persistent...)
-			if values := wire[graylib.RPCKeys.Reason]; len(values) > 0 {
-				ctx = metainfo.WithValue(ctx, graylib.RPCKeys.Reason, values[0])
-			}
+			ctx = metainfo.WithValues(metainfo.WithPersistentValues(ctx, persistent...), transient...)
 			back, err := bare.raw(ctx, kind, payload)
 			for _, md := range []metadata.MD{header, trailer} {
 				for k, values := range md {

@@ -22,14 +22,17 @@ import (
 // departure is one call, or the creation of one stream, on its way out. It is the context in which it is made, so that one
 // allocation does for both.
 type departure struct {
-	context.Context
-	view  requestView
-	first outgoing // try
+	graylib.Departed
+	ri     rpcinfo.RPCInfo
+	direct bool           // what it carries is written straight into the message
+	table  *graylib.Table // nil: nothing is chosen here
+	first  try            // where direct is set
 
-	call  *graylib.Call
-	ri    rpcinfo.RPCInfo
-	table *graylib.Table // nil: nothing is chosen here
+	more *further // nil until it is needed; a stream's is there from the start
+}
 
+// further is what few calls need of their departure.
+type further struct {
 	// Both are written by the goroutine that makes the call.
 	noInstance error // why the picker had none
 	lastDial   error // why the last instance was given up
@@ -42,12 +45,28 @@ type departure struct {
 	ended func(graylib.Outcome) // tells telemetry, the first time alone; may be nil
 }
 
+// further returns the place for the rest. It is called by the goroutine that makes the call; of a stream by any.
+func (d *departure) further() *further {
+	if d.more == nil {
+		d.more = &further{}
+	}
+	return d.more
+}
+
 // Value implements [context.Context].
 func (d *departure) Value(key any) any {
 	if _, ok := key.(departureKey); ok {
 		return d
 	}
-	return d.Context.Value(key)
+	if d.direct {
+		if _, ok := key.(tryKey); ok {
+			return &d.first
+		}
+		if key == metainfoKey {
+			return metainfoBelow(d.Context)
+		}
+	}
+	return d.Departed.Value(key)
 }
 
 // comeBack takes in what the callee of a stream sent back, once.
@@ -55,25 +74,32 @@ func (d *departure) comeBack(values map[string]string) {
 	if values[graylib.RPCKeys.Hops] == "" {
 		return
 	}
-	d.returned.Do(func() { d.call.Return(graylib.RPCKeys, backCarrier(values)) })
+	d.comeBackWith(backCarrier(values))
+}
+
+func (d *departure) comeBackWith(c graylib.Carrier) {
+	d.further().returned.Do(func() { d.Call().Return(graylib.RPCKeys, c) })
 }
 
 // depart is the client's outer middleware: it comes before Kitex resolves the service.
 func (c *clientSide) depart(next endpoint.Endpoint) endpoint.Endpoint {
 	return func(ctx context.Context, req, resp interface{}) (err error) {
 		ri := rpcinfo.GetRPCInfo(ctx)
-		d := &departure{view: requestView{ctx: ctx, ri: ri}, ri: ri}
-		ctx, d.call = c.rt.Depart(ctx, c.endpoint, &d.view)
+		_, isStream := resp.(*streaming.Result)
+		d := &departure{ri: ri, direct: !isStream && direct(ri)}
+		if isStream {
+			d.further()
+		}
+		c.rt.DepartIn(ctx, &d.Departed, c.endpoint, (*requestView)(d))
+		ctx = d
 		if t := c.rt.Telemetry(); t != nil {
-			_, isStream := resp.(*streaming.Result)
 			ctx = d.tell(ctx, t, c.endpoint, isStream)
 			defer func() {
 				if !isStream || err != nil { // a stream ends later
-					d.ended(outcome(ri, err))
+					d.more.ended(outcome(ri, err))
 				}
 			}()
 		}
-		d.Context, ctx = ctx, d
 		if c.discovers && !addressed(ri) {
 			if d.table, err = c.tableOf(ctx); err != nil {
 				d.table = nil
@@ -81,17 +107,18 @@ func (c *clientSide) depart(next endpoint.Endpoint) endpoint.Endpoint {
 			}
 		}
 		err = next(ctx, req, resp)
-		if d.noInstance != nil && errors.Is(err, kerrors.ErrNoMoreInstance) {
-			cause := d.noInstance
-			if d.lastDial != nil {
-				cause = fmt.Errorf("%w; last: %w", cause, d.lastDial)
+		if d.more == nil {
+			return err
+		}
+		if d.more.noInstance != nil && errors.Is(err, kerrors.ErrNoMoreInstance) {
+			cause := d.more.noInstance
+			if d.more.lastDial != nil {
+				cause = fmt.Errorf("%w; last: %w", cause, d.more.lastDial)
 			}
 			err = kerrors.ErrNoMoreInstance.WithCause(cause)
 		}
-		if _, isStream := resp.(*streaming.Result); !isStream {
-			if d.back.hops != "" {
-				d.returned.Do(func() { d.call.Return(graylib.RPCKeys, &d.back) })
-			}
+		if !isStream && d.more.back.hops != "" {
+			d.comeBackWith(&d.more.back)
 		}
 		return err
 	}
@@ -126,17 +153,20 @@ var _ remote.MetaHandler = (*metaHandler)(nil)
 
 // WriteMeta implements [remote.MetaHandler].
 func (*metaHandler) WriteMeta(ctx context.Context, msg remote.Message) (context.Context, error) {
-	if o, ok := ctx.Value(outgoingKey{}).(*outgoing); ok && msg.TransInfo() != nil {
-		o.write(msg)
+	if t, ok := ctx.Value(tryKey{}).(*try); ok && msg.TransInfo() != nil {
+		t.call.InjectFor(t.reason, graylib.RPCKeys, onWire(stringsOf(msg)))
 	}
 	return ctx, nil
 }
 
 // ReadMeta implements [remote.MetaHandler].
 func (*metaHandler) ReadMeta(ctx context.Context, msg remote.Message) (context.Context, error) {
-	if d := departureFrom(ctx); d != nil && msg.TransInfo() != nil {
-		if kvs := msg.TransInfo().TransStrInfo(); kvs[graylib.RPCKeys.Hops] != "" {
-			d.back = comingBack{kvs[graylib.RPCKeys.Hops], kvs[graylib.RPCKeys.Messages]}
+	if msg.TransInfo() == nil {
+		return ctx, nil
+	}
+	if kvs := msg.TransInfo().TransStrInfo(); kvs[graylib.RPCKeys.Hops] != "" {
+		if d := departureFrom(ctx); d != nil {
+			d.further().back = comingBack{kvs[graylib.RPCKeys.Hops], kvs[graylib.RPCKeys.Messages]}
 		}
 	}
 	return ctx, nil
@@ -151,7 +181,7 @@ var streamEvents = rpcinfo.ClientStreamEventHandler{
 		if d == nil {
 			return
 		}
-		d.call.Answered()
+		d.Call().Answered()
 		if oneAnswer(ri) {
 			d.comeBack(evt.TTStreamHeader)
 			d.comeBack(fromGRPC(evt.GRPCHeader))
@@ -179,11 +209,8 @@ func fromGRPC(md metadata.MD) map[string]string {
 	return back
 }
 
-// requestView is what rules see of a call.
-type requestView struct {
-	ctx context.Context
-	ri  rpcinfo.RPCInfo
-}
+// requestView is what rules see of a call that departs.
+type requestView departure
 
 // Value implements [graylib.Request].
 func (v *requestView) Value(from graylib.From, key string, i int) (string, bool) {
@@ -192,16 +219,16 @@ func (v *requestView) Value(from graylib.From, key string, i int) (string, bool)
 	}
 	switch from {
 	case graylib.FromMetainfo:
-		if value, ok := metainfo.GetPersistentValue(v.ctx, key); ok {
+		if value, ok := metainfo.GetPersistentValue(v.Context, key); ok {
 			return value, true
 		}
-		return metainfo.GetValue(v.ctx, key)
+		return metainfo.GetValue(v.Context, key)
 	case graylib.FromMethod:
 		return v.ri.Invocation().MethodName(), true
 	case graylib.FromPath:
 		return "/" + v.ri.Invocation().ServiceName() + "/" + v.ri.Invocation().MethodName(), true
 	case graylib.FromIP:
-		ip := graylib.ClientIPFrom(v.ctx)
+		ip := graylib.ClientIPFrom(v.Context)
 		return ip, ip != ""
 	}
 	return "", false

@@ -2,6 +2,7 @@ package graykitex
 
 import (
 	"context"
+	"sync"
 
 	"github.com/cloudwego/kitex/pkg/endpoint"
 	"github.com/cloudwego/kitex/pkg/endpoint/sep"
@@ -20,10 +21,20 @@ type arrivalKey struct{}
 
 // arrival is one call or stream that arrived. It is the context that it is served in, so that one allocation does for both.
 type arrival struct {
-	context.Context
-	*graylib.Arrival
-	ri rpcinfo.RPCInfo
-	in arrivedCarrier
+	graylib.Arrived
+	ri     rpcinfo.RPCInfo
+	served bool // by our middleware
+
+	// Of a call whose values were taken straight out of the message, see serverMeta.
+	straight bool
+	tagged   bool              // the caller has sent a tag
+	left     int32             // how many of the message's values are neither taken nor Kitex's own
+	values   map[string]string // of the message, while they are taken
+	before   before
+
+	mu       sync.Mutex
+	forward  any // metainfo's values, once they were asked for
+	backward any // its place for what goes back
 }
 
 // Value implements [context.Context].
@@ -31,7 +42,31 @@ func (a *arrival) Value(key any) any {
 	if _, ok := key.(arrivalKey); ok {
 		return a
 	}
-	return a.Context.Value(key)
+	if a.straight && key == metainfoKey {
+		return a.metainfo()
+	}
+	return a.Arrived.Value(key)
+}
+
+// before is the context of a call between its being read and our middleware, for handlers of messages, tracers, and middlewares that
+// come first.
+type before struct {
+	context.Context
+	a *arrival
+}
+
+// Value implements [context.Context]. Metainfo's own values are not ours yet: Kitex is still about to change them.
+func (b *before) Value(key any) any {
+	if _, ok := key.(arrivalKey); ok {
+		return b.a
+	}
+	if key == backwardKey {
+		return b.a.toSend()
+	}
+	if v, ok := b.a.Own(key); ok {
+		return v
+	}
+	return b.Context.Value(key)
 }
 
 // serve is the server's middleware, for calls and streams alike.
@@ -39,34 +74,41 @@ func (r *registrar) serve(next endpoint.Endpoint) endpoint.Endpoint {
 	o := r.o
 	return func(ctx context.Context, req, resp interface{}) (err error) {
 		ri := rpcinfo.GetRPCInfo(ctx)
-		if a, ok := ctx.Value(arrivalKey{}).(*arrival); ok && a.ri == ri {
+		a, ok := ctx.Value(arrivalKey{}).(*arrival)
+		if !ok || a.ri != ri {
+			a = &arrival{ri: ri}
+			o.rt.ArriveIn(&a.Arrived, graylib.ProtocolRPC, graylib.RPCKeys, arrivedCarrier{ctx})
+		}
+		if a.served {
 			return next(ctx, req, resp) // the suite was applied twice
 		}
+		a.served = true
 		r.checkTransport(ri)
 		r.serving.Add(1)
 		defer r.serving.Add(-1)
-		a := &arrival{ri: ri, in: arrivedCarrier{ctx}}
-		if from := ri.From(); from != nil && from.Address() != nil {
-			ctx = graylib.WithClientAddr(ctx, from.Address())
+		if a.straight && metainfoKey == nil {
+			ctx = a.taken(ctx)
 		}
-		ctx, a.Arrival = o.rt.Arrive(ctx, graylib.ProtocolRPC, graylib.RPCKeys, &a.in)
+		a.Context = ctx
+		ctx = a
+		if from := ri.From(); from != nil {
+			a.SetClientAddr(from.Address())
+		}
 		args, isStream := req.(*streaming.Args)
 		if t := o.rt.Telemetry(); t != nil {
 			var ended func(graylib.Outcome)
 			ctx, ended = t.Arrived(ctx, graylib.Arriving{
-				Hop: a.Hop(), Method: ri.Invocation().MethodName(), Route: route(ri), Stream: isStream,
+				Hop: a.Arrival().Hop(), Method: ri.Invocation().MethodName(), Route: route(ri), Stream: isStream,
 			})
 			defer func() { ended(outcome(ri, err)) }()
 		}
-		a.Context = ctx
 		switch {
 		case isStream && args.ServerStream != nil:
-			defer func() { sendTrailer(args.ServerStream, a.Arrival) }()
-		case direct(ri) && noteArrival(ri, a): // answerHandler does the rest
-		default:
+			defer func() { sendTrailer(args.ServerStream, a.Arrival()) }()
+		case a.Arrival().Asked() && !a.straight: // what came straight goes back straight, see serverMeta
 			defer a.answer()
 		}
-		return next(a, req, resp)
+		return next(ctx, req, resp)
 	}
 }
 
@@ -74,17 +116,18 @@ func (r *registrar) serve(next endpoint.Endpoint) endpoint.Endpoint {
 // sent in front of the answer or the error.
 func (a *arrival) answer() {
 	if a.ri.Config().TransportProtocol()&transport.GRPC == 0 {
-		a.Return(graylib.RPCKeys, &a.in)
+		a.Arrival().Return(graylib.RPCKeys, arrivedCarrier{a})
 		return
 	}
 	back := graylib.MapCarrier{}
-	a.Return(graylib.RPCKeys, back)
+	a.Arrival().Return(graylib.RPCKeys, back)
 	_ = nphttp2.SetHeader(a, metadata.New(back)) // fails only where the call is gone
 }
 
-// sendTrailer puts the hops into a stream's trailer, which goes out when its handler has returned.
+// sendTrailer puts the hops into a stream's trailer, which goes out when its handler has returned. It is never left empty: over
+// TTHeader an empty one can't be told from none, and by the trailer a caller knows that the callee ended the stream.
 func sendTrailer(st streaming.ServerStream, a *graylib.Arrival) {
-	back := graylib.MapCarrier{}
+	back := graylib.MapCarrier{graylib.RPCKeys.Hops: ""}
 	a.Return(graylib.RPCKeys, back)
 	_ = st.SetTrailer(streaming.Trailer(back)) // fails only where the stream is gone
 }
@@ -103,9 +146,9 @@ func oneAnswer(ri rpcinfo.RPCInfo) bool {
 func sendHopsFirst(next sep.StreamSendEndpoint) sep.StreamSendEndpoint {
 	return func(ctx context.Context, st streaming.ServerStream, message interface{}) error {
 		a, ok := ctx.Value(arrivalKey{}).(*arrival)
-		if ok && oneAnswer(a.ri) {
+		if ok && a.Arrival().Asked() && oneAnswer(a.ri) {
 			back := graylib.MapCarrier{}
-			a.Return(graylib.RPCKeys, back)
+			a.Arrival().Return(graylib.RPCKeys, back)
 			_ = st.SetHeader(streaming.Header(back)) // fails where the header was sent already
 		}
 		return next(ctx, st, message)

@@ -99,9 +99,9 @@ func (picker) Next(ctx context.Context, _ interface{}) discovery.Instance {
 	if d == nil || d.table == nil {
 		return nil
 	}
-	in, _, err := d.call.Next(d.table)
+	in, _, err := d.Call().Next(d.table)
 	if err != nil {
-		d.noInstance = err
+		d.further().noInstance = err
 		return nil
 	}
 	return instance{in}

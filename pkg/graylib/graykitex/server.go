@@ -1,9 +1,14 @@
 package graykitex
 
 import (
+	"slices"
+
+	"github.com/cloudwego/kitex/pkg/remote"
 	"github.com/cloudwego/kitex/pkg/transmeta"
 	"github.com/cloudwego/kitex/pkg/utils"
 	"github.com/cloudwego/kitex/server"
+
+	"github.com/graychain/graychain/pkg/graylib"
 )
 
 // NewServerSuite returns the options that make a server gray-aware, for server.WithSuite.
@@ -35,13 +40,26 @@ func (s serverSuite) Options() []server.Option {
 		if s.o.register {
 			so.Registry = r
 		}
+		so.MetaHandlers = metaHandlers(s.o.rt, so.MetaHandlers)
 		for _, opt := range []server.Option{
-			server.WithMetaHandler(transmeta.ServerTTHeaderHandler),
-			server.WithMetaHandler(answerHandler{}),
 			server.WithMiddleware(r.serve),
 			server.WithStreamOptions(server.WithStreamSendMiddleware(sendHopsFirst)),
 		} {
 			opt.F(so, di)
 		}
 	}}}
+}
+
+// metaHandlers returns the handlers of a server's messages with ours in place of metainfo's, and with TTHeader's.
+func metaHandlers(rt *graylib.Runtime, list []remote.MetaHandler) []remote.MetaHandler {
+	list = slices.Clone(list)
+	for i, h := range list {
+		if h == remote.MetaHandler(transmeta.MetainfoServerHandler) {
+			list[i] = serverMeta{rt, transmeta.MetainfoServerHandler}
+		}
+	}
+	if !slices.Contains(list, transmeta.ServerTTHeaderHandler) {
+		list = append(list, transmeta.ServerTTHeaderHandler)
+	}
+	return list
 }

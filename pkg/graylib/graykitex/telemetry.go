@@ -36,11 +36,11 @@ func streamError(ri rpcinfo.RPCInfo) error {
 
 // tell tells telemetry that a call or stream goes out, and keeps for later how to tell its end.
 func (d *departure) tell(ctx context.Context, t graylib.Telemetry, endpoint string, isStream bool) context.Context {
-	ctx, ended := t.Departed(ctx, d.call, graylib.Departing{
+	ctx, ended := t.Departed(ctx, d.Call(), graylib.Departing{
 		Endpoint: endpoint, Protocol: graylib.ProtocolRPC, Method: d.ri.Invocation().MethodName(), Route: route(d.ri), Stream: isStream,
 	})
 	var once sync.Once
-	d.ended = func(o graylib.Outcome) { once.Do(func() { ended(o) }) }
+	d.further().ended = func(o graylib.Outcome) { once.Do(func() { ended(o) }) }
 	return ctx
 }
 
@@ -65,7 +65,7 @@ func (streamTracer) Start(ctx context.Context) context.Context { return ctx }
 // end, it is an outer one. A stream that couldn't be made has none either.
 func (streamTracer) Finish(ctx context.Context) {
 	ri := rpcinfo.GetRPCInfo(ctx)
-	if d := departureOf(ctx, ri); d != nil && d.ended != nil {
-		d.ended(outcome(ri, streamError(ri)))
+	if d := departureOf(ctx, ri); d != nil && d.more != nil && d.more.ended != nil {
+		d.more.ended(outcome(ri, streamError(ri)))
 	}
 }

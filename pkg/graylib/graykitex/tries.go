@@ -35,10 +35,10 @@ func (c *clientSide) send(next endpoint.Endpoint) endpoint.Endpoint {
 			if d.table == nil || ctx.Err() != nil || how != notConnected && !repeatable {
 				return err
 			}
-			d.lastDial = err
-			in, _, nextErr := d.call.Next(d.table)
+			d.further().lastDial = err
+			in, _, nextErr := d.Call().Next(d.table)
 			if nextErr != nil {
-				d.noInstance = nextErr
+				d.further().noInstance = nextErr
 				// Not as a cause: Kitex would try on.
 				return kerrors.ErrNoMoreInstance.WithCause(fmt.Errorf("%w; last: %s", nextErr, err.Error()))
 			}
@@ -67,10 +67,10 @@ func (c *clientSide) try(ctx context.Context, d *departure, isStream, repeatable
 		defer stop()
 	}
 	var out context.Context
-	if !isStream && direct(ri) {
-		out = d.outgoing(ctx)
+	if d.direct {
+		out = d.straight(ctx)
 	} else {
-		out = inject(ctx, d.call)
+		out = inject(ctx, d.Call())
 	}
 	err := next(out, req, resp)
 	var fromCallee *remote.TransError
@@ -80,21 +80,21 @@ func (c *clientSide) try(ctx context.Context, d *departure, isStream, repeatable
 	case err == nil && ri.Invocation().MethodInfo() != nil && ri.Invocation().MethodInfo().OneWay():
 		return answered, nil // nobody has said anything
 	case err == nil, !timedOut(err) && errors.As(err, &fromCallee):
-		d.call.Answered()
+		d.Call().Answered()
 		return answered, err
 	case errors.Is(err, kerrors.ErrGetConnection):
-		d.call.NotConnected()
+		d.Call().NotConnected()
 		return notConnected, err
 	case isStream && graylib.DialFailed(err):
 		// Kitex says of calls that a connection couldn't be made, and tries the next instance; of TTHeader streams it doesn't
 		// say.
-		d.call.NotConnected()
+		d.Call().NotConnected()
 		return notConnected, kerrors.ErrGetConnection.WithCause(err)
 	case errors.Is(parent.Err(), context.Canceled):
 	case timedOut(err), errors.Is(ctx.Err(), context.DeadlineExceeded):
-		d.call.TimedOut()
+		d.Call().TimedOut()
 	default:
-		d.call.Ended(err)
+		d.Call().Ended(err)
 	}
 	return unanswered, err
 }
@@ -133,7 +133,7 @@ func (d *departure) watchDeadline(ctx context.Context, ri rpcinfo.RPCInfo) (stop
 	if timeout := ri.Config().RPCTimeout(); !ok || timeout > 0 && time.Until(deadline) > timeout/2 {
 		return nil
 	}
-	call := d.call
+	call := d.Call()
 	return context.AfterFunc(ctx, func() {
 		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
 			call.Overdue()
@@ -145,12 +145,12 @@ func (d *departure) watchDeadline(ctx context.Context, ri rpcinfo.RPCInfo) (stop
 func (d *departure) streamEnded(ctx context.Context, err error, trailer bool) {
 	switch {
 	case trailer:
-		d.call.Answered()
+		d.Call().Answered()
 	case timedOut(err), errors.Is(ctx.Err(), context.DeadlineExceeded):
-		d.call.Overdue()
-	case time.Since(d.streamBegan) >= streamSilence:
+		d.Call().Overdue()
+	case time.Since(d.further().streamBegan) >= streamSilence:
 		// Where a caller's deadline is what ends a stream, the service in the middle sees a cancellation.
-		d.call.GivenUp()
+		d.Call().GivenUp()
 	}
 }
 

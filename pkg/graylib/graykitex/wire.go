@@ -2,9 +2,11 @@ package graykitex
 
 import (
 	"context"
+	"strings"
 
 	"github.com/bytedance/gopkg/cloud/metainfo"
 	"github.com/cloudwego/kitex/pkg/remote"
+	"github.com/cloudwego/kitex/pkg/remote/transmeta"
 	"github.com/cloudwego/kitex/pkg/rpcinfo"
 	"github.com/cloudwego/kitex/transport"
 
@@ -29,6 +31,8 @@ func wireKey(key string) string {
 		return wireKeys.TraceState
 	case k.Reason:
 		return wireKeys.Reason
+	case k.Hops:
+		return wireKeys.Hops
 	}
 	return metainfo.PrefixPersistent + key
 }
@@ -39,6 +43,7 @@ var wireKeys = graylib.Keys{
 	TraceParent: metainfo.PrefixPersistent + graylib.RPCKeys.TraceParent,
 	TraceState:  metainfo.PrefixPersistent + graylib.RPCKeys.TraceState,
 	Reason:      metainfo.PrefixTransient + graylib.RPCKeys.Reason,
+	Hops:        metainfo.PrefixTransient + graylib.RPCKeys.Hops, // on the way out
 }
 
 // direct tells whether the messages of a call are written straight: TTHeader's are, of calls alone.
@@ -47,66 +52,62 @@ func direct(ri rpcinfo.RPCInfo) bool {
 	return tp&transport.TTHeader != 0 && tp&transport.GRPC == 0
 }
 
-// outgoing is the context of one try of a call over TTHeader, with what the message is to carry. What was set last counts,
-// and an empty value takes what the context's metainfo has away.
-type outgoing struct {
-	context.Context
-	values []keyValue
-	room   [6]keyValue
-}
-
-type keyValue struct{ key, value string }
-
-type outgoingKey struct{}
-
-// outgoing fixes what the call carries in this try. The first one's has its place in the departure.
-func (d *departure) outgoing(ctx context.Context) context.Context {
-	o := &d.first
-	if o.Context != nil {
-		o = new(outgoing)
-	}
-	o.Context, o.values = ctx, o.room[:0]
-	d.call.Inject(graylib.RPCKeys, o)
-	return o
-}
-
-// Value implements [context.Context].
-func (o *outgoing) Value(key any) any {
-	if _, ok := key.(outgoingKey); ok {
-		return o
-	}
-	return o.Context.Value(key)
-}
+// onWire carries values in a message's own strings, by the names that metainfo gives them there.
+type onWire map[string]string
 
 // Get implements [graylib.Carrier].
-func (o *outgoing) Get(key string) string {
-	for i := len(o.values) - 1; i >= 0; i-- {
-		if o.values[i].key == key {
-			return o.values[i].value
-		}
-	}
-	return arrivedCarrier{o.Context}.Get(key)
-}
+func (m onWire) Get(key string) string { return m[wireKey(key)] }
 
 // Set implements [graylib.Carrier].
-func (o *outgoing) Set(key, value string) { o.values = append(o.values, keyValue{key, value}) }
-
-// write puts the values into a message.
-func (o *outgoing) write(msg remote.Message) {
-	carrier := carrierOf(msg)
-	for _, kv := range o.values {
-		carrier.Set(wireKey(kv.key), kv.value)
+func (m onWire) Set(key, value string) {
+	if value == "" {
+		delete(m, wireKey(key))
+		return
 	}
+	m[wireKey(key)] = value
 }
 
-// carrierOf returns a message's own strings, by the names on the wire.
-func carrierOf(msg remote.Message) graylib.MapCarrier {
+// stringsOf returns a message's own strings.
+func stringsOf(msg remote.Message) map[string]string {
 	m := msg.TransInfo().TransStrInfo()
 	if m == nil {
 		m = make(map[string]string)
 		msg.TransInfo().PutTransStrInfo(m)
 	}
 	return m
+}
+
+// try is one try of a call over TTHeader. What it carries is written when the message is, maybe by another goroutine, and
+// while a next try has begun: so the reason stands here.
+type try struct {
+	call   *graylib.Call
+	reason graylib.Reason
+}
+
+type tryKey struct{}
+
+// furtherTry is the context of a try after the first one, which has its place in the departure.
+type furtherTry struct {
+	context.Context
+	try try
+}
+
+// Value implements [context.Context].
+func (t *furtherTry) Value(key any) any {
+	if _, ok := key.(tryKey); ok {
+		return &t.try
+	}
+	return t.Context.Value(key)
+}
+
+// straight fixes what the call carries in this try.
+func (d *departure) straight(ctx context.Context) context.Context {
+	t := try{d.Call(), d.Call().Reason()}
+	if d.first.call == nil {
+		d.first = t
+		return ctx
+	}
+	return &furtherTry{ctx, t}
 }
 
 // comingBack is what a callee sent back with an answer.
@@ -126,35 +127,97 @@ func (c *comingBack) Get(key string) string {
 // Set implements [graylib.Carrier]; nothing is ever set.
 func (*comingBack) Set(string, string) {}
 
-// arrivalExtra is where the arrival stands in the call's own notes, for the handler that writes the answer's header: that
-// has not the handler's context.
-const arrivalExtra = "graychain.arrival"
-
-// noteArrival keeps the arrival for the answer, and tells whether there is a place for it.
-func noteArrival(ri rpcinfo.RPCInfo, a *arrival) bool {
-	setter, ok := ri.Invocation().(rpcinfo.InvocationSetter)
-	if ok {
-		setter.SetExtra(arrivalExtra, a)
-	}
-	return ok
+// serverMeta is metainfo's handler of a server, for whose calls over TTHeader it takes our own values out of the message first:
+// they make the arrival. Where there is no metainfo beside them there is nothing else to do: metainfo, which makes room for as many
+// values as the message has strings of any kind, is spared the look.
+type serverMeta struct {
+	rt *graylib.Runtime
+	metainfoHandler
 }
 
-// answerHandler writes hops and messages into a call's answer.
-type answerHandler struct{}
+// metainfoHandler is what Kitex's handler of metainfo is.
+type metainfoHandler interface {
+	remote.MetaHandler
+	remote.StreamingMetaHandler
+}
 
-var _ remote.MetaHandler = answerHandler{}
+var _ metainfoHandler = serverMeta{}
 
 // ReadMeta implements [remote.MetaHandler].
-func (answerHandler) ReadMeta(ctx context.Context, _ remote.Message) (context.Context, error) {
-	return ctx, nil
+func (h serverMeta) ReadMeta(ctx context.Context, msg remote.Message) (context.Context, error) {
+	ri := msg.RPCInfo()
+	if !direct(ri) {
+		return h.metainfoHandler.ReadMeta(ctx, msg)
+	}
+	a := &arrival{ri: ri, straight: true, values: msg.TransInfo().TransStrInfo()}
+	if a.left = int32(len(a.values)); a.left > 0 && a.values[transmeta.HeaderIDLServiceName] != "" {
+		a.left--
+	}
+	t := (*taking)(a)
+	h.rt.ArriveIn(&a.Arrived, graylib.ProtocolRPC, graylib.RPCKeys, t)
+	if a.tagged = a.left > 0 && a.values[wireKeys.Tag] != ""; a.tagged {
+		t.take(wireKeys.Tag)
+	}
+	others := a.left > 0 && hasMetainfo(a.values)
+	a.values = nil
+	a.before = before{ctx, a}
+	switch {
+	case others:
+		return h.metainfoHandler.ReadMeta(&a.before, msg)
+	case backwardKey == nil:
+		return metainfo.WithBackwardValuesToSend(&a.before), nil
+	}
+	return &a.before, nil
 }
 
-// WriteMeta implements [remote.MetaHandler].
-func (answerHandler) WriteMeta(ctx context.Context, msg remote.Message) (context.Context, error) {
-	if ri := msg.RPCInfo(); ri != nil && ri.Invocation() != nil {
-		if a, ok := ri.Invocation().Extra(arrivalExtra).(*arrival); ok {
-			a.Return(graylib.RPCKeys, carrierOf(msg))
+// WriteMeta implements [remote.MetaHandler]. It writes hops and messages into a call's answer.
+func (h serverMeta) WriteMeta(ctx context.Context, msg remote.Message) (context.Context, error) {
+	a, ok := ctx.Value(arrivalKey{}).(*arrival)
+	if !ok || !a.straight || a.ri != msg.RPCInfo() {
+		return h.metainfoHandler.WriteMeta(ctx, msg)
+	}
+	var err error
+	if backwardKey == nil || a.sendsBack() {
+		ctx, err = h.metainfoHandler.WriteMeta(ctx, msg)
+	}
+	if a.Arrival().Asked() {
+		a.Arrival().Return(graylib.RPCKeys, graylib.MapCarrier(stringsOf(msg)))
+	}
+	return ctx, err
+}
+
+// taking is an arrival as the Carrier that it takes its values from, out of the message: they are no business of metainfo's. Baggage is
+// others' too, and stays; the tag may be read again, and is taken last.
+type taking arrival
+
+// Get implements [graylib.Carrier].
+func (t *taking) Get(key string) string {
+	if t.left == 0 {
+		return ""
+	}
+	name := wireKey(key)
+	v := t.values[name]
+	if v == "" || name == wireKeys.Tag || key == graylib.RPCKeys.Baggage {
+		return v
+	}
+	t.take(name)
+	return v
+}
+
+func (t *taking) take(name string) {
+	delete(t.values, name)
+	t.left--
+}
+
+// Set implements [graylib.Carrier]; nothing is ever set.
+func (*taking) Set(string, string) {}
+
+// hasMetainfo tells whether there is metainfo among the strings of a message.
+func hasMetainfo(values map[string]string) bool {
+	for key := range values {
+		if strings.HasPrefix(key, metainfo.PrefixPersistent) || strings.HasPrefix(key, metainfo.PrefixTransient) {
+			return true
 		}
 	}
-	return ctx, nil
+	return false
 }

@@ -234,7 +234,10 @@ func (s *scene) expectBack(arrival *graylib.Arrival, payloads []string, of func(
 
 func checkHopsOnWire(s *scene) {
 	k := s.Features.Keys
-	saw, back, ok := s.raw(0, wire(k.Tag, string(laneTag)))
+	if _, back, ok := s.raw(0, wire(k.Tag, string(laneTag))); ok && (back[k.Hops] != "" || back[k.Messages] != "") {
+		s.problem("%s and %s came back as %q and %q to a caller that hadn't asked", k.Hops, k.Messages, back[k.Hops], back[k.Messages])
+	}
+	saw, back, ok := s.raw(0, wire(k.Tag, string(laneTag), k.Hops, graylib.HopsWanted))
 	if !ok {
 		return
 	}

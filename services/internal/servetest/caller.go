@@ -28,7 +28,7 @@ func (m *Mesh) Caller() *Caller {
 	m.t.Helper()
 	id := graylib.Identity{Service: "a", Addr: "127.0.0.1:1"}
 	rt, err := graylib.New(id, graylib.WithRegistry(m.Registry.As(id)), graylib.WithRules(graylib.StaticRules(m.Rules)),
-		graylib.WithLogger(slog.New(slog.DiscardHandler)))
+		graylib.WithLogger(slog.New(slog.DiscardHandler)), graylib.WithHops())
 	if err != nil {
 		m.t.Fatal(err)
 	}

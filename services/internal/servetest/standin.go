@@ -42,7 +42,7 @@ func (m *Mesh) StandIn(service string, tag graylib.Tag, handlers ...func(*server
 	s := &StandIn{Addr: web.Addr().String(), last: service == "c"}
 	id := graylib.Identity{Service: service, Tag: tag, Addr: s.Addr}
 	rt, err := graylib.New(id, graylib.WithRegistry(m.Registry.As(id)), graylib.WithRules(graylib.StaticRules(m.Rules)),
-		graylib.WithLogger(slog.New(slog.DiscardHandler)))
+		graylib.WithLogger(slog.New(slog.DiscardHandler)), graylib.WithHops())
 	if err != nil {
 		m.t.Fatal(err)
 	}

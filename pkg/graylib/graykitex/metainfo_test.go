@@ -1,0 +1,153 @@
+package graykitex_test
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"testing"
+
+	"github.com/bytedance/gopkg/cloud/metainfo"
+	"github.com/cloudwego/kitex/client"
+	"github.com/cloudwego/kitex/pkg/endpoint"
+	"github.com/cloudwego/kitex/pkg/transmeta"
+	"github.com/cloudwego/kitex/server"
+	"github.com/cloudwego/kitex/transport"
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/graychain/graychain/pkg/graylib"
+	"github.com/graychain/graychain/pkg/graylib/graykitex"
+)
+
+// TestMetainfoIsAsEver holds what an application sees of metainfo in a handler to what it sees without graylib: values that came
+// in, its own beside ours, what it sends back, and what a client without graylib hands on; whether metainfo's values are
+// made with each arrival or when somebody asks.
+func TestMetainfoIsAsEver(t *testing.T) {
+	forward, backward, restore := graykitex.ForgetMetainfoKeys()
+	if forward == nil || backward == nil {
+		t.Errorf("metainfo's keys weren't learned (%v, %v): arrivals cost more than they need", forward, backward)
+	}
+	restore()
+	for _, lazy := range []bool{true, false} {
+		t.Run(fmt.Sprintf("lazy=%t", lazy), func(t *testing.T) {
+			if !lazy {
+				_, _, restore := graykitex.ForgetMetainfoKeys()
+				t.Cleanup(restore) // after the servers are stopped
+			}
+			testMetainfo(t)
+		})
+	}
+}
+
+func testMetainfo(t *testing.T) {
+	k := graylib.RPCKeys
+	var mu sync.Mutex
+	var atB, atC map[string]string
+	note := func(into *map[string]string, values map[string]string) {
+		mu.Lock()
+		defer mu.Unlock()
+		*into = values
+	}
+	m := newMesh(t)
+	addrC, _ := m.serve(m.runtime("c", ""), func(ctx context.Context, _ string) (string, error) {
+		note(&atC, metainfo.GetAllPersistentValues(ctx))
+		return "c", nil
+	})
+	plainToC, err := newServiceClient("c", client.WithHostPorts(addrC), client.WithTransportProtocol(transport.TTHeaderFramed),
+		client.WithMetaHandler(transmeta.ClientTTHeaderHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := m.runtime("b", "")
+	grayToC := m.client(b, "c")
+	outer := server.WithMiddleware(func(next endpoint.Endpoint) endpoint.Endpoint {
+		return func(ctx context.Context, req, resp interface{}) error {
+			err := next(ctx, req, resp)
+			metainfo.SendBackwardValue(ctx, "TOOK", "long")
+			return err
+		}
+	})
+	m.serve(b, func(ctx context.Context, payload string) (string, error) {
+		var all sync.WaitGroup // several ask at once
+		for range 4 {
+			all.Go(func() { metainfo.GetPersistentValue(ctx, k.Tag) })
+		}
+		all.Wait()
+		note(&atB, metainfo.GetAllPersistentValues(ctx))
+		if payload == "silent" {
+			return "b", nil
+		}
+		if !metainfo.SendBackwardValue(ctx, "ANSWER", "42") {
+			t.Error("a handler can't send a value back")
+		}
+		switch payload {
+		case "plain":
+			return plainToC.call(ctx, "invoke", "x")
+		case "plain, with a value of b's own":
+			return plainToC.call(metainfo.WithPersistentValue(ctx, "OWN", "b"), "invoke", "x")
+		case "gray, with a value of b's own":
+			return grayToC.call(metainfo.WithPersistentValue(ctx, "OWN", "b"), "invoke", "x")
+		case "gray, with a context between":
+			ctx, cancel := context.WithCancel(ctx)
+			defer cancel()
+			return grayToC.call(ctx, "invoke", "x")
+		}
+		return grayToC.call(ctx, "invoke", "x")
+	}, outer)
+
+	a := m.runtime("a", "")
+	toB := m.client(a, "b", client.WithTransportProtocol(transport.TTHeaderFramed))
+	in := graylib.MapCarrier{k.Tag: "gray", k.RequestID: "r1", k.TraceParent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", k.TraceState: "x=y"}
+	ours := map[string]string(in)
+	with := func(base map[string]string, kvs ...string) map[string]string {
+		out := make(map[string]string)
+		for key, v := range base {
+			out[key] = v
+		}
+		for i := 0; i < len(kvs); i += 2 {
+			out[kvs[i]] = kvs[i+1]
+		}
+		return out
+	}
+	for _, user := range []bool{false, true} {
+		for _, tt := range []struct {
+			payload string
+			own     bool
+		}{
+			{"silent", false}, {"plain", false}, {"plain, with a value of b's own", true}, {"gray", false},
+			{"gray, with a value of b's own", true}, {"gray, with a context between", false},
+		} {
+			t.Run(fmt.Sprintf("%s, user=%t", tt.payload, user), func(t *testing.T) {
+				note(&atB, nil)
+				note(&atC, nil)
+				ctx, _ := a.Arrive(metainfo.WithBackwardValues(context.Background()), graylib.ProtocolHTTP, graylib.RPCKeys, in)
+				want := ours
+				if user {
+					ctx = metainfo.WithPersistentValue(ctx, "USER", "xiaoming")
+					want = with(want, "USER", "xiaoming")
+				}
+				if _, err := toB.call(ctx, "invoke", tt.payload); err != nil {
+					t.Fatal(err)
+				}
+				mu.Lock()
+				defer mu.Unlock()
+				if diff := cmp.Diff(want, atB); diff != "" {
+					t.Errorf("b's metainfo (-want +got):\n%s", diff)
+				}
+				if tt.own {
+					want = with(want, "OWN", "b")
+				}
+				if tt.payload != "silent" {
+					if diff := cmp.Diff(want, atC); diff != "" {
+						t.Errorf("c's metainfo (-want +got):\n%s", diff)
+					}
+				}
+				if v, _ := metainfo.RecvBackwardValue(ctx, "ANSWER"); (v == "42") != (tt.payload != "silent") {
+					t.Errorf("b's value came back as %q", v)
+				}
+				if v, _ := metainfo.RecvBackwardValue(ctx, "TOOK"); v != "long" {
+					t.Errorf("the outer middleware's value came back as %q", v)
+				}
+			})
+		}
+	}
+}
