@@ -37,9 +37,22 @@ const connections = 64
 type chainServer struct {
 	name string
 	url  string
-	tag  graylib.Tag // that requests bear
+	bear bearing
 	stop []func() error
 }
+
+// bearing is what the requests of a chain bear.
+type bearing struct {
+	tag       graylib.Tag
+	requestID string
+	trace     string
+}
+
+var (
+	bearsNothing = bearing{}
+	bearsTag     = bearing{tag: benchTag}
+	bearsAll     = bearing{benchTag, "0123456789abcdef0123456789abcdef", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"}
+)
 
 // close stops what was started, callers first.
 func (s *chainServer) close() error {
@@ -78,8 +91,8 @@ type part struct {
 }
 
 // startChain starts a chain. parts returns what is added to a service; the registry is shared by them.
-func startChain(name string, tag graylib.Tag, parts func(service string) (part, error)) (_ *chainServer, err error) {
-	s := &chainServer{name: name, tag: tag}
+func startChain(name string, bear bearing, parts func(service string) (part, error)) (_ *chainServer, err error) {
+	s := &chainServer{name: name, bear: bear}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.close())
@@ -170,16 +183,16 @@ func (s *chainServer) serveKitex(construct func(...server.Option) server.Server,
 
 // plainChain is the chain on TTHeader, without graylib.
 func plainChain() (*chainServer, error) {
-	return startChain("plain TTHeader", graylib.Untagged, func(string) (part, error) { return part{}, nil })
+	return startChain("plain TTHeader", bearsNothing, func(string) (part, error) { return part{}, nil })
 }
 
 // grayChain is the chain with graylib in all of its services, which find each other through a registry. Requests bear the
 // tag, and fall back to the baseline: there is one instance of each.
-func grayChain(name string, tag graylib.Tag) (*chainServer, error) {
+func grayChain(name string, bear bearing, opts ...graylib.Option) (*chainServer, error) {
 	registry := graylibtest.NewRegistry()
-	return startChain(name, tag, func(service string) (part, error) {
+	return startChain(name, bear, func(service string) (part, error) {
 		id := graylib.Identity{Service: service, Instance: service + "-1"}
-		rt, err := newRuntime(service, graylib.Untagged, graylib.WithRegistry(registry.As(id)))
+		rt, err := newRuntime(service, graylib.Untagged, append(opts, graylib.WithRegistry(registry.As(id)))...)
 		if err != nil {
 			return part{}, err
 		}
@@ -199,10 +212,12 @@ func (s *chainServer) ask(ctx context.Context, c *hclient.Client, req *protocol.
 	req.Reset()
 	resp.Reset()
 	req.SetRequestURI(s.url)
-	if s.tag != graylib.Untagged {
-		req.Header.Set(graylib.HTTPKeys.Tag, string(s.tag))
-		req.Header.Set(graylib.HTTPKeys.RequestID, "0123456789abcdef0123456789abcdef")
-		req.Header.Set(graylib.HTTPKeys.TraceParent, "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01")
+	if s.bear.tag != graylib.Untagged {
+		req.Header.Set(graylib.HTTPKeys.Tag, string(s.bear.tag))
+	}
+	if s.bear.requestID != "" {
+		req.Header.Set(graylib.HTTPKeys.RequestID, s.bear.requestID)
+		req.Header.Set(graylib.HTTPKeys.TraceParent, s.bear.trace)
 	}
 	if err := c.Do(ctx, req, resp); err != nil {
 		return err
@@ -252,6 +267,7 @@ func (s *chainServer) load(c *hclient.Client, span time.Duration) (throughput, e
 // chainResult is what one chain came to, slice by slice.
 type chainResult struct {
 	name   string
+	goal   bool // it has one
 	slices []throughput
 }
 
@@ -272,6 +288,9 @@ func (r chainResult) times(base chainResult, value func(throughput) float64) []f
 	return x
 }
 
+// hopsWanted is the chain that has everything switched on, and no goal.
+const hopsWanted = "the same, hops wanted"
+
 // measureChains loads the chains in turn; the first one is the plain one.
 func measureChains(rounds int, span time.Duration) (_ []chainResult, err error) {
 	var chains []*chainServer
@@ -282,8 +301,10 @@ func measureChains(rounds int, span time.Duration) (_ []chainResult, err error) 
 	}()
 	for _, start := range []func() (*chainServer, error){
 		plainChain,
-		func() (*chainServer, error) { return grayChain("graylib, untagged requests", graylib.Untagged) },
-		func() (*chainServer, error) { return grayChain("graylib, tagged requests", benchTag) },
+		func() (*chainServer, error) { return grayChain("graylib, untagged requests", bearsNothing) },
+		func() (*chainServer, error) { return grayChain("graylib, tagged requests", bearsTag) },
+		func() (*chainServer, error) { return grayChain("graylib, requests with tag, id and trace", bearsAll) },
+		func() (*chainServer, error) { return grayChain(hopsWanted, bearsAll, graylib.WithHops()) },
 	} {
 		s, err := start()
 		if err != nil {
@@ -297,7 +318,7 @@ func measureChains(rounds int, span time.Duration) (_ []chainResult, err error) 
 	}
 	results := make([]chainResult, len(chains))
 	for i, s := range chains {
-		results[i].name = s.name
+		results[i].name, results[i].goal = s.name, i > 0 && s.name != hopsWanted
 		if err := s.awake(web); err != nil {
 			return nil, err
 		}

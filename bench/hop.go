@@ -26,6 +26,7 @@ import (
 	"github.com/graychain/graychain/kitex_gen/chain/b"
 	"github.com/graychain/graychain/pkg/graylib"
 	"github.com/graychain/graychain/pkg/graylib/graykitex"
+	"github.com/graychain/graychain/pkg/graylib/graylibtest"
 )
 
 // A hop is a whole Kitex call, client and server with all that Kitex itself does, over a connection in memory: the server
@@ -65,7 +66,7 @@ type memory struct {
 }
 
 func newMemory(s server.Invoker) *memory {
-	m := &memory{server: s, from: utils.NewNetAddr("tcp", "192.0.2.1:1"), to: utils.NewNetAddr("tcp", "192.0.2.2:1")}
+	m := &memory{server: s, from: utils.NewNetAddr("tcp", "192.0.2.1:1"), to: utils.NewNetAddr("tcp", calleeAddr)}
 	m.reader, m.writer = bufiox.NewDefaultReader(m), bufiox.NewDefaultWriter(m)
 	return m
 }
@@ -126,7 +127,6 @@ func newHop(h *hopService, clientOptions []client.Option, serverOptions []server
 		client.WithTransHandlerFactory(gonet.NewCliTransHandlerFactory()),
 		client.WithDialer(newMemory(s)),
 		client.WithLongConnection(connpool.IdleConfig{MaxIdlePerAddress: 1, MaxIdleGlobal: 1, MaxIdleTimeout: time.Hour}),
-		client.WithHostPorts("192.0.2.2:1"),
 		client.WithTransportProtocol(transport.TTHeaderFramed),
 		client.WithMetaHandler(transmeta.ClientTTHeaderHandler),
 	}, clientOptions...)...)
@@ -134,7 +134,7 @@ func newHop(h *hopService, clientOptions []client.Option, serverOptions []server
 
 // newRuntime returns a runtime for one service of a bench.
 func newRuntime(service string, tag graylib.Tag, opts ...graylib.Option) (*graylib.Runtime, error) {
-	id := graylib.Identity{Service: service, Tag: tag, Instance: service + "-" + tag.String(), Addr: "192.0.2.2:1"}
+	id := graylib.Identity{Service: service, Tag: tag, Instance: service + "-" + tag.String(), Addr: calleeAddr}
 	return graylib.New(id, append([]graylib.Option{graylib.WithLogger(slog.New(slog.DiscardHandler))}, opts...)...)
 }
 
@@ -154,7 +154,8 @@ func hopContestants() ([]contestant, error) {
 	background := context.Background()
 	same := func(ctx context.Context) func() context.Context { return func() context.Context { return ctx } }
 
-	bare, err := newHop(&hopService{}, nil, nil)
+	fixed := client.WithHostPorts(calleeAddr)
+	bare, err := newHop(&hopService{}, []client.Option{fixed}, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -163,7 +164,7 @@ func hopContestants() ([]contestant, error) {
 	plain, err := newHop(&hopService{want: string(benchTag), read: func(ctx context.Context) string {
 		v, _ := metainfo.GetPersistentValue(ctx, key)
 		return v
-	}}, nil, nil)
+	}}, []client.Option{fixed}, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -181,7 +182,13 @@ func hopContestants() ([]contestant, error) {
 		return nil, err
 	}
 
-	caller, err := newRuntime("a", graylib.Untagged)
+	registry := graylibtest.NewRegistry()
+	registry.Put(graylib.Instance{ID: "b-1", Service: "b" + graylib.RPCServiceSuffix, Addr: calleeAddr, Tag: benchTag, Weight: 1})
+	carries, err := newRuntime("a", graylib.Untagged)
+	if err != nil {
+		return nil, err
+	}
+	chooses, err := newRuntime("a", graylib.Untagged, graylib.WithRegistry(registry.As(graylib.Identity{Service: "a", Instance: "a-1"})))
 	if err != nil {
 		return nil, err
 	}
@@ -189,22 +196,28 @@ func hopContestants() ([]contestant, error) {
 	if err != nil {
 		return nil, err
 	}
-	gray := func() (b.Client, error) {
+	gray := func(caller *graylib.Runtime, more ...client.Option) (b.Client, error) {
 		return newHop(&hopService{want: string(benchTag), read: func(ctx context.Context) string { return string(graylib.TagFrom(ctx)) }},
-			[]client.Option{client.WithSuite(graykitex.NewClientSuite(graykitex.WithRuntime(caller)))},
+			append(more, client.WithSuite(graykitex.NewClientSuite(graykitex.WithRuntime(caller)))),
 			[]server.Option{server.WithSuite(graykitex.NewServerSuite(graykitex.WithRuntime(callee), graykitex.WithoutRegistration()))})
 	}
-	tagged, err := gray()
+	tagged, err := gray(carries, fixed)
 	if err != nil {
 		return nil, err
 	}
-	whole, err := gray()
+	within, err := gray(chooses)
 	if err != nil {
 		return nil, err
 	}
-	arrived := graylib.MapCarrier{
-		graylib.RPCKeys.Tag: string(benchTag), graylib.RPCKeys.RequestID: graylib.NewRequestID(),
-		graylib.RPCKeys.TraceParent: "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+	arriving := func(hops string) func() context.Context {
+		arrived := graylib.MapCarrier{
+			graylib.RPCKeys.Tag: string(benchTag), graylib.RPCKeys.RequestID: graylib.NewRequestID(),
+			graylib.RPCKeys.TraceParent: "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", graylib.RPCKeys.Hops: hops,
+		}
+		return func() context.Context {
+			ctx, _ := chooses.Arrive(background, graylib.ProtocolRPC, graylib.RPCKeys, arrived)
+			return ctx
+		}
 	}
 	return []contestant{
 		calls("bare TTHeader, metainfo off", bare, same(background)),
@@ -213,19 +226,20 @@ func hopContestants() ([]contestant, error) {
 			return metainfo.WithPersistentValue(background, key, string(benchTag))
 		}),
 		calls("OpenTelemetry baggage over metainfo", otel, same(baggage.ContextWithBaggage(background, bag))),
-		calls("graylib, all of it: arriving at the caller, request id, trace, reason, hops back", whole, func() context.Context {
-			ctx, _ := caller.Arrive(background, graylib.ProtocolRPC, graylib.RPCKeys, arrived)
-			return ctx
-		}),
+		calls("graylib within a chain: arriving at the caller, choosing, request id, trace, reason", within, arriving("")),
+		calls("the same, and the hops are wanted", within, arriving(graylib.HopsWanted)),
 	}, nil
 }
+
+// calleeAddr is the address that all of them call.
+const calleeAddr = "192.0.2.2:1"
 
 // otelHop carries OpenTelemetry's baggage as its integration for Kitex does: the propagator writes into metainfo.
 func otelHop() (b.Client, error) {
 	p := propagation.Baggage{}
 	return newHop(&hopService{want: string(benchTag), read: func(ctx context.Context) string {
 		return baggage.FromContext(ctx).Member("gray-tag").Value()
-	}}, []client.Option{client.WithMiddleware(func(next endpoint.Endpoint) endpoint.Endpoint {
+	}}, []client.Option{client.WithHostPorts(calleeAddr), client.WithMiddleware(func(next endpoint.Endpoint) endpoint.Endpoint {
 		return func(ctx context.Context, req, resp any) error {
 			c := otelCarrier{ctx}
 			p.Inject(ctx, &c)

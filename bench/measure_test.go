@@ -126,7 +126,7 @@ func TestReport(t *testing.T) {
 		return m
 	}
 	load := func(name string, perSecond float64) chainResult {
-		r := chainResult{name: name}
+		r := chainResult{name: name, goal: name != "everything"}
 		for range 5 {
 			r.slices = append(r.slices, throughput{perSecond, 1e9 / perSecond})
 		}
@@ -141,7 +141,7 @@ func TestReport(t *testing.T) {
 		}}},
 		rules:    []measured{flat("one", 1500, 0), flat("mix", 1900, 0), flat("body", 4000, 9)},
 		swapping: swapped{still: []float64{10, 11, 12}, swapping: []float64{10, 11, 12}, swaps: 5, evaluations: 9},
-		chains:   []chainResult{load("plain", 1000), load("gray", 980), load("gray tagged", 900)},
+		chains:   []chainResult{load("plain", 1000), load("gray", 980), load("gray tagged", 900), load("everything", 10)},
 	}
 	var words []string
 	for _, g := range f.goals() {
