@@ -67,6 +67,8 @@ func TestAdaptersAreDeclared(t *testing.T) {
 		"graycheck":   "an analyzer",
 		"grayprom":    "metrics: told of hops, carries nothing",
 		"grayotel":    "traces: told of hops; the trace's names on the wire are the adapters'",
+		"idempotency": "begins work once, by a key that its caller makes; carries nothing",
+		"grayredis":   "a store of such keys",
 		"internal":    "for tests",
 		"testdata":    "no package",
 	}
