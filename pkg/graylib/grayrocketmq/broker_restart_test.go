@@ -20,7 +20,10 @@ func ownServers(t *testing.T, o localinfra.Options) (context.Context, *localinfr
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 	t.Cleanup(cancel)
-	o.State, o.Discard, o.ReadyLimit = t.TempDir(), true, 4*time.Minute // beside other tests
+	if o.State == "" {
+		o.State = t.TempDir()
+	}
+	o.Discard, o.ReadyLimit = true, 4*time.Minute // beside other tests
 	o.Nacos, o.Namesrv, o.Broker = localinfra.Port{Number: 23848}, localinfra.Port{Number: 23876}, localinfra.Port{Number: 23911}
 	if o.BrokerConfig == nil {
 		o.BrokerConfig = make(map[string]string)
