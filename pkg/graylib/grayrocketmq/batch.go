@@ -12,6 +12,8 @@ type delivery struct {
 	msg *primitive.MessageExt
 	sub *subscription
 	v   verdict
+
+	ticket *ticket // in the client's own consumer
 }
 
 // alike tells whether a handler may get two messages at once.

@@ -124,7 +124,7 @@ func (f *flow) begin(mq *primitive.MessageQueue, offset int64) (_ ticket, ok boo
 		l.begun = max(l.begun, offset)
 	}
 	f.running++
-	return ticket{f, l, offset}, true
+	return ticket{f: f, l: l, offset: offset}, true
 }
 
 // ticket is a message that has begun.
@@ -132,10 +132,11 @@ type ticket struct {
 	f      *flow
 	l      *life // nil: it counts for no queue's offset
 	offset int64
+	ended  bool
 }
 
 // current tells whether the message's queue is still the member's: what comes of the message counts.
-func (t ticket) current() bool {
+func (t *ticket) current() bool {
 	if t.l == nil {
 		return false
 	}
@@ -145,14 +146,19 @@ func (t ticket) current() bool {
 }
 
 // closed tells whether nothing begins any more.
-func (t ticket) closed() bool {
+func (t *ticket) closed() bool {
 	t.f.mu.Lock()
 	defer t.f.mu.Unlock()
 	return t.f.closed
 }
 
 // end says that the handler has ended: done with the message, or without an outcome. Nothing is committed beyond the latter.
-func (t ticket) end(done bool) {
+// The first call counts.
+func (t *ticket) end(done bool) {
+	if t.ended {
+		return
+	}
+	t.ended = true
 	t.f.mu.Lock()
 	defer t.f.mu.Unlock()
 	t.f.running--

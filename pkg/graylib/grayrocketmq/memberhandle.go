@@ -23,29 +23,28 @@ func (m *member) handler(s *subscription) Handler {
 			mq = c.MQ
 		}
 		list := make([]delivery, 0, len(msgs))
-		tickets := make(map[*primitive.MessageExt]ticket, len(msgs))
+		tickets := make([]ticket, len(msgs))
 		defer func() {
-			for _, t := range tickets { // of those the application's handler ended the goroutine
-				t.end(false)
+			for _, d := range list { // also where the application's handler ended the goroutine
+				d.ticket.end(false)
 			}
 		}()
-		for _, msg := range msgs {
-			t, ok := m.flow.begin(mq, msg.QueueOffset)
-			if !ok {
+		for i, msg := range msgs {
+			var ok bool
+			if tickets[i], ok = m.flow.begin(mq, msg.QueueOffset); !ok {
 				break
 			}
 			sub := m.subscriptionTo(msg.Topic)
 			if sub == nil {
 				sub = s
 			}
-			tickets[msg] = t
-			list = append(list, delivery{msg, sub, m.decide(sub, msg, mq)})
+			list = append(list, delivery{msg: msg, sub: sub, v: m.decide(sub, msg, mq), ticket: &tickets[i]})
 		}
 		var result consumer.ConsumeResult
 		var err error
 		if len(list) > 0 {
 			for _, batch := range split(list, m.c.set.orderly) {
-				r, e := m.batch(ctx, batch, tickets, mq)
+				r, e := m.batch(ctx, batch, mq)
 				if r != consumer.ConsumeSuccess {
 					result = r
 				}
@@ -64,34 +63,33 @@ func (m *member) handler(s *subscription) Handler {
 
 // batch takes messages to their end that the application's handler gets at once. The result is success where it was
 // achieved or the messages were sent back; otherwise what the client is to deal with.
-func (m *member) batch(ctx context.Context, batch []delivery, tickets map[*primitive.MessageExt]ticket, mq *primitive.MessageQueue) (consumer.ConsumeResult, error) {
+func (m *member) batch(ctx context.Context, batch []delivery, mq *primitive.MessageQueue) (consumer.ConsumeResult, error) {
 	concurrent, _ := primitive.GetConcurrentlyCtx(ctx)
 	if concurrent != nil { // another batch may have set them
 		concurrent.DelayLevelWhenNextConsume, concurrent.AckIndex = 0, math.MaxInt32
 	}
 	result, err := m.take(ctx, batch, mq)
-	if !m.c.broadcasting() && tickets[batch[0].msg].current() {
+	if !m.c.broadcasting() && batch[0].ticket.current() {
 		level := 0
 		if concurrent != nil {
 			level = concurrent.DelayLevelWhenNextConsume
 		}
 		for _, d := range batch[acked(result, concurrent, len(batch)):] {
-			if !m.sendBack(ctx, d.msg, tickets[d.msg], level) {
+			if !m.sendBack(ctx, d.msg, d.ticket, level) {
 				runtime.Goexit() // the tickets end without an outcome
 			}
 		}
 		result = consumer.ConsumeSuccess
 	}
 	for _, d := range batch {
-		tickets[d.msg].end(true)
-		delete(tickets, d.msg)
+		d.ticket.end(true)
 	}
 	return result, err
 }
 
 // sendBack gives a message back to the broker, however long that takes; false says that the member has closed meanwhile, or
 // has lost the queue.
-func (m *member) sendBack(ctx context.Context, msg *primitive.MessageExt, t ticket, level int) bool {
+func (m *member) sendBack(ctx context.Context, msg *primitive.MessageExt, t *ticket, level int) bool {
 	for wait := errorPause; ; wait = min(2*wait, redialMost) {
 		addr, err := m.broker(ctx, msg)
 		if err == nil {
