@@ -87,7 +87,7 @@ that a request picked by a rule stays in its lane on every hop, through the mess
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.PersistentFlags().String("state", "", "folder of the running suite: logs, data, state (default $"+StateEnv+", else graychain/state in the user's cache folder)")
-	root.AddCommand(newUp(), newDown(), newStatus(), newSend(), newVerdict(), newRules(), newLanes(), newSign(), newBench(), newVersion())
+	root.AddCommand(newUp(), newDown(), newStatus(), newSend(), newVerdict(), newRules(), newLanes(), newDoctor(), newSign(), newBench(), newVersion())
 	usageErrors(root)
 	return root
 }

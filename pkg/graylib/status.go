@@ -15,6 +15,7 @@ type Status struct {
 	Started          time.Time            `json:"started"`
 	Ready            bool                 `json:"ready"`
 	NotReady         []string             `json:"notReady,omitempty"` // "<component>: <why>"
+	Messages         string               `json:"messages,omitempty"` // message grayscale: on or off (GRAY_MESSAGES, GRAY_ENABLED)
 	Rules            RulesStatus          `json:"rules"`
 	Routes           Routes               `json:"routes,omitempty"`
 	Ejected          map[string][]Ejected `json:"ejected,omitempty"`          // by endpoint: what is left out now
@@ -35,7 +36,10 @@ func (rt *Runtime) Status() Status {
 	id := rt.Identity()
 	s := Status{
 		Service: id.Service, Tag: id.Tag, Instance: id.Instance, Addr: id.Addr, Started: rt.started,
-		Rules: rt.rules.Status(), Routes: rt.Routes(), Ejected: rt.Ejected(), Ejections: rt.Ejections(), MalformedTags: rt.malformedTags.Load(), StrippedHeaders: rt.propagation.stripper.total.Load(),
+		Messages: "off", Rules: rt.rules.Status(), Routes: rt.Routes(), Ejected: rt.Ejected(), Ejections: rt.Ejections(), MalformedTags: rt.malformedTags.Load(), StrippedHeaders: rt.propagation.stripper.total.Load(),
+	}
+	if rt.config.Enabled && rt.config.Messages {
+		s.Messages = "on"
 	}
 	rt.propagation.fill(&s)
 	if j, ok := rt.reporter.(interface{ Status() JournalStatus }); ok {

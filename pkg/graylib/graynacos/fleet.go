@@ -15,6 +15,24 @@ const servicePage = 500
 // Instances returns the live instances of all services that graylib has registered, one for each endpoint: a and b, and
 // b.rpc too. Those of others aren't among them, nor those with a malformed tag, which nobody routes to.
 func (c *Client) Instances(ctx context.Context) ([]graylib.Instance, error) {
+	return c.fleet(ctx, func(string, string, error) {})
+}
+
+// Malformed is an endpoint that graylib has registered, or somebody by hand, with a tag that is none.
+type Malformed struct {
+	Service string // as registered
+	Addr    string
+	Err     error // names the tag
+}
+
+// MalformedInstances returns the live endpoints of graylib's services with a malformed tag; nobody routes to them.
+func (c *Client) MalformedInstances(ctx context.Context) ([]Malformed, error) {
+	var bad []Malformed
+	_, err := c.fleet(ctx, func(service, addr string, err error) { bad = append(bad, Malformed{service, addr, err}) })
+	return bad, err
+}
+
+func (c *Client) fleet(ctx context.Context, badTag func(service, addr string, err error)) ([]graylib.Instance, error) {
 	naming, err := c.cluster.newNaming()
 	if err != nil {
 		return nil, err
@@ -54,7 +72,7 @@ func (c *Client) Instances(ctx context.Context) ([]graylib.Instance, error) {
 				ours = append(ours, h)
 			}
 		}
-		out = append(out, instances(service, ours, func(string, error) {})...)
+		out = append(out, instances(service, ours, func(addr string, err error) { badTag(service, addr, err) })...)
 	}
 	return out, nil
 }

@@ -133,7 +133,7 @@ func (c *Consumer) groups(ctx context.Context, names []string, brokers map[strin
 		return nil
 	}
 	list := slices.Sorted(maps.Keys(missing))
-	err := fmt.Errorf("%w: create %s on the brokers", ErrNoGroups, quoted(list))
+	err := fmt.Errorf("%w: create %s on the brokers (`graychain doctor --create` does)", ErrNoGroups, quoted(list))
 	for _, name := range list {
 		if missing[name] != nil {
 			return fmt.Errorf("%w: %w", err, missing[name])

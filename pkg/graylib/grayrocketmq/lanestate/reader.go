@@ -260,12 +260,7 @@ func (r *Reader) read(ctx context.Context, g *Group, of Of, broker, addr string)
 
 func member(id string) Member {
 	m, err := ownership.ParseMember(id)
-	if err != nil { // <group>'s members run the client's own consumer: their ids have other roles
-		_, name, _ := strings.Cut(id, "@")
-		if parts := strings.Split(name, "#"); len(parts) == 5 {
-			tag, _ := graylib.ParseTag(strings.TrimPrefix(parts[1], graylib.Untagged.String()))
-			return Member{ID: id, Service: parts[0], Tag: tag, Role: string(graylib.RoleOwn)}
-		}
+	if err != nil {
 		return Member{ID: id}
 	}
 	return Member{ID: id, Service: m.Service, Tag: m.Tag, Role: string(m.Role)}
