@@ -8,6 +8,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/graychain/graychain/pkg/graylib"
@@ -34,6 +35,10 @@ type Registry struct {
 	subs   map[string]*subscription
 	regs   map[string]*registration
 
+	// known are the tables of services that nacos has answered for; it is replaced, never changed. A request asks for one, and
+	// reads one pointer. Empty once the registry is closed.
+	known atomic.Pointer[map[string]*graylib.Table]
+
 	stateMu sync.Mutex
 	onState func(component, why string)
 	states  map[string]string
@@ -58,6 +63,9 @@ func (r *Registry) naming(ctx context.Context) (namingClient, error) { return r.
 // Table implements [graylib.Registry]. The first call waits for the first attempt to subscribe, as long as ctx allows; an
 // error wraps [ErrUnreachable], [ErrRefused] or ctx's. Later calls return at once.
 func (r *Registry) Table(ctx context.Context, service string) (*graylib.Table, error) {
+	if t := r.knownTable(service); t != nil {
+		return t, nil
+	}
 	if service == "" {
 		return graylib.NewTable(service), errors.New("graynacos: a table needs the service's name")
 	}
@@ -87,12 +95,35 @@ func (r *Registry) Table(ctx context.Context, service string) (*graylib.Table, e
 	}
 	answered, err := s.state()
 	if answered {
+		r.know(s.table)
 		return s.table, nil
 	}
 	if err == nil {
 		err = ErrClosed
 	}
 	return s.table, fmt.Errorf("instances of %q: %w", service, err)
+}
+
+// knownTable returns the table of a service that nacos has answered for, or nil.
+func (r *Registry) knownTable(service string) *graylib.Table {
+	if m := r.known.Load(); m != nil {
+		return (*m)[service]
+	}
+	return nil
+}
+
+// know remembers that nacos has answered for a table's service.
+func (r *Registry) know(t *graylib.Table) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.closed {
+		return
+	}
+	m := map[string]*graylib.Table{t.Service(): t}
+	if old := r.known.Load(); old != nil {
+		maps.Copy(m, *old)
+	}
+	r.known.Store(&m)
 }
 
 // OnState sets who is told about the state of registrations: why one isn't in the registry, or "" when it is. fn is told
@@ -139,6 +170,7 @@ func (r *Registry) Close() error {
 		return nil
 	}
 	r.closed = true
+	r.known.Store(nil)
 	regs := slices.Collect(maps.Values(r.regs))
 	clear(r.regs)
 	r.mu.Unlock()

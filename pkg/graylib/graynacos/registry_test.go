@@ -138,6 +138,9 @@ func TestTableWaitsNoLongerThanItsContext(t *testing.T) {
 		if err := r.Close(); err != nil {
 			t.Error(err)
 		}
+		if got, err := r.Table(t.Context(), "b"); got != table || !errors.Is(err, ErrClosed) {
+			t.Errorf("once it is closed: table %p, want %p, and %v, want ErrClosed", got, table, err)
+		}
 	})
 }
 
