@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -286,5 +287,72 @@ func TestIdempotencyOptions(t *testing.T) {
 		if _, err := OpenConsumer(client, rt, tc.hook); !errors.Is(err, tc.is) || !strings.Contains(err.Error(), tc.says) {
 			t.Errorf("%s: %v", tc.name, err)
 		}
+	}
+}
+
+// TestBatchesWithIdempotency: of a batch only what the handler acknowledged is marked; duplicates among its messages, one beside
+// its twin included, don't move the place that AckIndex means; the others come again.
+func TestBatchesWithIdempotency(t *testing.T) {
+	for _, tag := range []graylib.Tag{"", "gray"} {
+		t.Run("tag "+tag.String(), func(t *testing.T) {
+			w := newWorld(t, listed(graylib.ModeAuto, "gray"))
+			w.createTopic(1) // each message stands beside its twin
+			ids := w.twice(tag, 24)
+			var mu sync.Mutex
+			done := make(map[string]int)
+			largest, cut := 0, 0
+			handler := func(ctx context.Context, msgs ...*primitive.MessageExt) (consumer.ConsumeResult, error) {
+				mu.Lock()
+				defer mu.Unlock()
+				largest = max(largest, len(msgs))
+				seen := make(map[string]bool)
+				for _, m := range msgs {
+					if seen[m.MsgId] {
+						t.Errorf("%s twice in one batch", m.MsgId)
+					}
+					seen[m.MsgId] = true
+				}
+				if c, ok := primitive.GetConcurrentlyCtx(ctx); ok && len(msgs) > 1 {
+					cut++
+					c.AckIndex = int32(len(msgs)/2 - 1)
+					msgs = msgs[:len(msgs)/2]
+				}
+				for _, m := range msgs {
+					done[m.MsgId]++
+				}
+				return consumer.ConsumeSuccess, nil
+			}
+			c, err := OpenConsumer([]consumer.Option{consumer.WithGroupName(w.group), consumer.WithConsumeMessageBatchMaxSize(8),
+				consumer.WithConsumeFromWhere(consumer.ConsumeFromFirstOffset)}, WithConsumerRuntime(w.runtime("a", "", nil)), settled(t), remembering(t))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := c.Subscribe(w.topic, consumer.MessageSelector{}, handler); err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { w.shutdown(c) })
+			start(t, c)
+			eventually(t, "all are handled, and their twins left out", func() bool {
+				n := int64(0)
+				for _, count := range c.Counts() {
+					if count.Reason == reasonDuplicate {
+						n += count.N
+					}
+				}
+				mu.Lock()
+				defer mu.Unlock()
+				return n >= int64(len(ids)) && !slices.ContainsFunc(ids, func(id string) bool { return done[id] == 0 })
+			})
+			mu.Lock()
+			defer mu.Unlock()
+			for _, id := range ids {
+				if done[id] != 1 {
+					t.Errorf("%s was handled %d times", id, done[id])
+				}
+			}
+			if largest < 2 || cut == 0 {
+				t.Errorf("no batch of more than one came (%d), or none was cut (%d)", largest, cut)
+			}
+		})
 	}
 }

@@ -47,37 +47,60 @@ const (
 	reasonStore     = "idempotency: the store failed"
 )
 
-// claim takes the messages that were handled before out of a batch, acknowledges them, and claims the others. end says how
-// these ended; it must be called. With an error nothing may begin, and nothing is claimed.
-func (m *worker) claim(ctx context.Context, batch []delivery, mq *primitive.MessageQueue) (left []delivery, end func(done bool), err error) {
-	claims := make([]*idempotency.Claim, 0, len(batch))
-	end = func(done bool) {
-		for _, c := range claims {
-			c.End(done)
-		}
+// claims are those on the messages of a batch that its handler gets.
+type claims []*idempotency.Claim
+
+// end says that the first n of the messages were handled, and the others were not. Only its first call counts.
+func (c claims) end(n int) {
+	for i, claim := range c {
+		claim.End(i < n)
 	}
-	left = make([]delivery, 0, len(batch))
+}
+
+// claim takes the messages that were handled before out of a batch, acknowledges them, and claims the others; it is followed by
+// end. In a concurrent consumer those taken out are moved to the batch's front, so that the first ones of the batch are those
+// that need no further delivery (see acked). With an error nothing may begin, and nothing is claimed.
+func (m *worker) claim(ctx context.Context, batch []delivery, mq *primitive.MessageQueue) (left []delivery, held claims, err error) {
+	left, held = make([]delivery, 0, len(batch)), make(claims, 0, len(batch))
+	var out []delivery
+	keys := make(map[string]bool)
 	for _, d := range batch {
-		c, err := m.c.guard.Begin(ctx, m.key(d))
+		key := m.key(d)
+		if keys[key] { // it stands twice in this batch: its twin is handled, or comes again
+			out = append(out, d)
+			continue
+		}
+		c, err := m.c.guard.Begin(ctx, key)
 		switch {
 		case err != nil:
-			end(false)
-			reason := reasonStore
-			if errors.Is(err, idempotency.ErrHeld) {
-				reason = reasonHeld
-			}
-			for _, d := range batch {
-				m.c.counts.add(m.place.group, d.msg.GetProperty(graylib.MessageKeys.Tag), verdict{reason: reason})
-			}
+			held.end(0)
+			m.unclaimed(batch, err)
 			return nil, nil, err
 		case c.Duplicate():
-			d.v = verdict{reason: reasonDuplicate}
-			m.skip(d, mq)
+			out = append(out, d)
 		default:
-			left, claims = append(left, d), append(claims, c)
+			left, held, keys[key] = append(left, d), append(held, c), true
 		}
 	}
-	return left, end, nil
+	for _, d := range out {
+		d.v = verdict{reason: reasonDuplicate}
+		m.skip(d, mq)
+	}
+	if len(out) > 0 && !m.c.set.orderly {
+		copy(batch[copy(batch, out):], left)
+	}
+	return left, held, nil
+}
+
+// unclaimed counts messages that couldn't be claimed.
+func (m *worker) unclaimed(batch []delivery, err error) {
+	reason := reasonStore
+	if errors.Is(err, idempotency.ErrHeld) {
+		reason = reasonHeld
+	}
+	for _, d := range batch {
+		m.c.counts.add(m.place.group, d.msg.GetProperty(graylib.MessageKeys.Tag), verdict{reason: reason})
+	}
 }
 
 // key is what a message's handling is remembered by. It is the same in the lane's group, in <group> and for strays, so that
@@ -105,7 +128,13 @@ func (c *Consumer) IdempotencyStats() idempotency.Stats {
 	return c.guard.Stats()
 }
 
-// handled tells whether a result says that the application is done with its messages.
-func (m *worker) handled(result consumer.ConsumeResult) bool {
-	return result == consumer.ConsumeSuccess || m.c.set.orderly && result == consumer.Commit
+// handled is how many of the first messages of a batch the application is done with.
+func (m *worker) handled(result consumer.ConsumeResult, c *primitive.ConsumeConcurrentlyContext, n int) int {
+	if m.c.set.orderly {
+		if result == consumer.ConsumeSuccess || result == consumer.Commit {
+			return n
+		}
+		return 0
+	}
+	return acked(result, c, n)
 }

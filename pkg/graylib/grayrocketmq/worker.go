@@ -74,16 +74,17 @@ func (m *worker) take(ctx context.Context, batch []delivery, mq *primitive.Messa
 		}
 		return consumer.ConsumeSuccess, nil
 	}
-	end := func(bool) {}
+	var held claims
+	all := len(batch)
 	if m.c.guard != nil {
-		if batch, end, err = m.claim(ctx, batch, mq); err != nil {
+		if batch, held, err = m.claim(ctx, batch, mq); err != nil {
 			m.c.log().WarnContext(ctx, "messages could not be claimed; they are retried", "group", m.place.group, "error", err)
 			return consumer.ConsumeRetryLater, err
 		}
-		defer end(false) // where the handler ends its goroutine; otherwise they have ended by then
 		if len(batch) == 0 {
 			return consumer.ConsumeSuccess, nil
 		}
+		defer held.end(0) // where the handler ends its goroutine; otherwise they have ended by then
 	}
 	var room [1]handling
 	list := room[:0]
@@ -99,10 +100,13 @@ func (m *worker) take(ctx context.Context, batch []delivery, mq *primitive.Messa
 		}
 	}()
 	result, outcome, err = m.call(list[0].ctx, batch)
-	end(m.handled(result)) // before anything is acknowledged
-	hops, messages := list[0].arrival.Chain()
 	concurrent, _ := primitive.GetConcurrentlyCtx(ctx)
 	done := acked(result, concurrent, len(list))
+	held.end(m.handled(result, concurrent, len(list))) // before anything is acknowledged
+	if concurrent != nil && len(batch) < all {
+		concurrent.AckIndex = int32(all - len(batch) + done - 1) // of the batch with those that were taken out
+	}
+	hops, messages := list[0].arrival.Chain()
 	for i := range list {
 		h := &list[i]
 		h.event.Kind, h.event.Result = graylib.EventFinished, outcome
