@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 
 	rocketmq "github.com/apache/rocketmq-client-go/v2"
@@ -221,22 +222,32 @@ func TestClientFilterAndTags(t *testing.T) {
 // TestShutdownPastDrain checks the error, and that what was cut off comes again.
 // TestBackgroundStart starts before there is a name server.
 // TestWithoutCreation names what is missing.
-// TestRulesUnknown: before any rules document tagged messages wait.
+// TestRulesUnknown: before any rules document tagged messages wait, and a lane's instance is not ready.
 func TestRulesUnknown(t *testing.T) {
 	w := newWorld(t, &graylibtest.Rules{Consume: graylib.NoRules.Consumption("", "", "")})
 	w.source.origin.Store("none")
-	base := newSink()
+	base, gray := newSink(), newSink()
 	c := w.consumer("", base)
+	lane := w.consumer("gray", gray)
+	if st := lane.rt.Status(); st.Ready || len(lane.Groups()) != 0 || !strings.Contains(strings.Join(st.NotReady, " "), "no rules document") {
+		t.Errorf("the lane's instance is ready %t, %q, and joined %v: want not ready, for want of rules", st.Ready, st.NotReady, lane.Groups())
+	}
+	if st := c.rt.Status(); !st.Ready {
+		t.Errorf("the baseline is not ready: %q", st.NotReady)
+	}
 	p := w.producer("")
 	tagged, plain := w.send(p, "gray", 5), w.send(p, "", 5)
 	eventually(t, "untagged messages are handled", func() bool { return base.all(plain) })
 	base.exactly(t, "rules unknown", tagged, 0)
 	w.source.origin.Store("nacos")
 	w.source.put(listed(graylib.ModeAll, "gray"))
-	eventually(t, "tagged ones when rules are known", func() bool { return base.all(tagged) })
-	if got := c.Groups(); len(got) != 3 {
-		t.Errorf("member of %v, want three groups", got)
-	}
+	eventually(t, "the lane's instance is ready", func() bool { return lane.rt.Status().Ready && len(lane.Groups()) == 1 })
+	eventually(t, "tagged ones are handled when rules are known", func() bool {
+		return !slices.ContainsFunc(tagged, func(id string) bool { return gray.times(id)+base.times(id) == 0 })
+	})
+	eventually(t, "the baseline is a member of three groups", func() bool { return len(c.Groups()) == 3 })
+	more := w.send(p, "gray", 5)
+	eventually(t, "the lane handles the next", func() bool { return gray.all(more) })
 }
 
 func start(t *testing.T, c *Consumer) {

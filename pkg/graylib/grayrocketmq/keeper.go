@@ -171,6 +171,12 @@ func (k *keeper) reconcile(ctx context.Context) error {
 		}
 	}
 	k.told = ""
+	if id.Tag != graylib.Untagged && !known {
+		why := fmt.Sprintf("no rules document was read yet: whether lane %q is listed isn't known, and no group is joined", id.Tag)
+		c.log().Warn(why)
+		c.rt.SetReady(c.component(), why)
+		return nil // the rules' coming makes the next try
+	}
 	if len(c.Groups()) == 0 {
 		c.log().Info("this instance's lane is not listed: it joins no group until it is", "tag", id.Tag)
 	}
