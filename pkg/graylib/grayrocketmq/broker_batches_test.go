@@ -12,6 +12,7 @@ import (
 	"github.com/apache/rocketmq-client-go/v2/primitive"
 
 	"github.com/graychain/graychain/pkg/graylib"
+	"github.com/graychain/graychain/pkg/graylib/idempotency"
 )
 
 // batches notes what a handler got at once.
@@ -165,8 +166,20 @@ func TestBatchesThroughHandoffs(t *testing.T) {
 	}
 }
 
-// TestAckIndex: a handler may say beside success which message was the last that succeeded: the others come again.
+// TestAckIndex: a handler may say beside success which message was the last that succeeded: the others come again, to an
+// idempotent consumer too.
 func TestAckIndex(t *testing.T) {
+	t.Run("plain", func(t *testing.T) { ackIndex(t) })
+	t.Run("idempotent", func(t *testing.T) {
+		store, err := idempotency.NewMemory(1000)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ackIndex(t, WithIdempotency(store))
+	})
+}
+
+func ackIndex(t *testing.T, opts ...ConsumerOption) {
 	w := newWorld(t, listed(graylib.ModeAuto, "gray"))
 	w.createTopic(1)
 	p := w.producer("")
@@ -175,7 +188,10 @@ func TestAckIndex(t *testing.T) {
 		var mu sync.Mutex
 		var first []string // the first batch of several
 		s := newSink()
-		c := w.handled(tag, func(ctx context.Context, msgs ...*primitive.MessageExt) (consumer.ConsumeResult, error) {
+		c := w.open(tag, s, nil, []consumer.Option{
+			consumer.WithConsumeMessageBatchMaxSize(4), consumer.WithConsumeFromWhere(consumer.ConsumeFromFirstOffset),
+		}, opts...)
+		err := c.Subscribe(w.topic, consumer.MessageSelector{}, func(ctx context.Context, msgs ...*primitive.MessageExt) (consumer.ConsumeResult, error) {
 			mu.Lock()
 			defer mu.Unlock()
 			if first == nil && len(msgs) > 1 {
@@ -190,7 +206,11 @@ func TestAckIndex(t *testing.T) {
 				}
 			}
 			return s.handle(ctx, msgs...)
-		}, consumer.WithConsumeMessageBatchMaxSize(4), consumer.WithConsumeFromWhere(consumer.ConsumeFromFirstOffset))
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		start(t, c)
 		eventually(t, "all are handled, and those behind the index again", func() bool {
 			mu.Lock()
 			defer mu.Unlock()
