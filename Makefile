@@ -6,7 +6,7 @@ SHELL := bash
 # The steps of `check`, in order: the quick ones first. Each is a target of its own.
 STEPS      := fmt-check vet grayvet gen-check lint test e2e
 STEPS_FULL := $(filter-out e2e,$(STEPS)) check-full-chain check-full-sql92 check-full-messages \
-              check-full-messages-kinds check-full-messages-faults
+              check-full-messages-kinds check-full-messages-faults check-full-lanes
 
 # The unit tests are everything but the end-to-end suite; generated code has no tests.
 UNIT := go list ./... | grep -Ev '/(e2e|kitex_gen)(/|$$)'
@@ -65,6 +65,10 @@ check-full-messages-kinds: ## of check-full only kinds of sending and consuming,
 .PHONY: check-full-messages-faults
 check-full-messages-faults: ## of check-full only faults and settings of brokers and connections, for messages
 	@$(FULL_MESSAGES) '^Test(ConnectionLost|Broker|TwoBrokers|AccessControl|Partitioned|LargestBody)'
+
+.PHONY: check-full-lanes
+check-full-lanes: ## of check-full only the doctor on a broker of its own
+	@GRAYCHAIN_E2E_FULL=1 $(WITH_SERVERS) scripts/gotest.sh -count=1 -v -timeout 10m ./internal/cli/doctorcmd
 
 .PHONY: check-full-sql92
 check-full-sql92: ## of check-full only SQL92 expressions, generated and compared with the broker's answers

@@ -166,7 +166,7 @@ func demoDocument(current []byte, tag graylib.Tag, mode graylib.Mode) ([]byte, D
 		return nil, demo, err
 	}
 	_, listed := before.Lane(tag)
-	if d, taken := before.Colour(Consumer, demoRequest(demoName)); taken && d.Tag != tag {
+	if d, taken := before.Colour(Consumer, demoRequest(demoName)); taken && d.Tag != tag || !listed && hasEntry(current, demoName) {
 		demo.Name = demoName + "-" + string(tag)
 	}
 	if !listed {
@@ -207,6 +207,14 @@ func demoDocument(current []byte, tag graylib.Tag, mode graylib.Mode) ([]byte, D
 		demo.Notes = append(demo.Notes, fmt.Sprintf("the document's entries do not give name=%s the tag %s", demo.Name, tag))
 	}
 	return fitted, demo, nil
+}
+
+// hasEntry tells whether a lane has an entry of the name, a retired one's too, which colours nothing.
+func hasEntry(content []byte, name string) bool {
+	doc, err := rules.Parse(content)
+	return err == nil && slices.ContainsFunc(doc.Lanes, func(l rules.Lane) bool {
+		return slices.ContainsFunc(l.Entries, func(e rules.Entry) bool { return e.Name == name })
+	})
 }
 
 func demoRequest(name string) graylib.Request {
