@@ -6,7 +6,7 @@ SHELL := bash
 # The steps of `check`, in order: the quick ones first. Each is a target of its own.
 STEPS      := fmt-check vet grayvet gen-check lint test e2e
 STEPS_FULL := $(filter-out e2e,$(STEPS)) check-full-chain check-full-sql92 check-full-messages \
-              check-full-messages-kinds check-full-messages-faults check-full-lanes
+              check-full-messages-kinds check-full-messages-faults check-full-lanes check-full-handoff
 
 # The unit tests are everything but the end-to-end suite; generated code has no tests.
 UNIT := go list ./... | grep -Ev '/(e2e|kitex_gen)(/|$$)'

@@ -114,8 +114,7 @@ func TestLivingHolderIsNotPressed(t *testing.T) {
 			t.Errorf("%d gone: granted %v %v after it was given", gone, granted, took)
 		}
 	}
-	for _, held := range []time.Duration{4, 20, 100, 500} {
-		held *= time.Millisecond
+	for _, held := range []time.Duration{4 * time.Millisecond, 20 * time.Millisecond, 100 * time.Millisecond, 500 * time.Millisecond} {
 		a := newAsker(t, 0)
 		a.holder = "h@a#-#standin#v1#other"
 		a.listed = append(a.listed, a.holder)
