@@ -34,7 +34,8 @@ type load struct {
 	failed error
 }
 
-func startLoad(rt *graylib.Runtime, topic, group string, perSecond int) (*load, error) {
+// startLoad begins to send. It goes on, whatever becomes of ctx, until the load is cancelled.
+func startLoad(ctx context.Context, rt *graylib.Runtime, topic, group string, perSecond int) (*load, error) {
 	p, err := grayrocketmq.OpenProducer([]producer.Option{producer.WithGroupName(group)}, grayrocketmq.WithProducerRuntime(rt))
 	if err != nil {
 		return nil, err
@@ -42,7 +43,7 @@ func startLoad(rt *graylib.Runtime, topic, group string, perSecond int) (*load, 
 	if err := p.Start(); err != nil {
 		return nil, fmt.Errorf("start the producer: %w", err)
 	}
-	ctx, cancel := context.WithCancel(graylib.WithTag(context.Background(), lane))
+	ctx, cancel := context.WithCancel(graylib.WithTag(context.WithoutCancel(ctx), lane))
 	l := &load{producer: p, topic: topic, cancel: cancel}
 	// One alone first: the client refuses those that come while it asks for the route for the first time.
 	r, err := p.SendSync(ctx, primitive.NewMessage(topic, []byte("handoff")))

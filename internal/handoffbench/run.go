@@ -114,7 +114,7 @@ func (r *run) measure(ctx context.Context) error {
 		return err
 	}
 	since := r.record.watch(sideStandIn)
-	if r.load, err = startLoad(rt, r.names.topic, r.names.group+"-producer", r.Rate); err != nil {
+	if r.load, err = startLoad(ctx, rt, r.names.topic, r.names.group+"-producer", r.Rate); err != nil {
 		return err
 	}
 	defer r.load.cancel()
