@@ -148,6 +148,9 @@ func (rt *Runtime) Logger() *slog.Logger {
 
 // Report hands an event to the observer, filling in who reports it, when, and an event id. It never blocks.
 func (rt *Runtime) Report(e Event) {
+	if !rt.Reports() {
+		return
+	}
 	id := rt.Identity()
 	e.V, e.Service, e.Instance, e.Tag = EventVersion, id.Service, id.Instance, id.Tag
 	if e.EventID == "" {
@@ -157,6 +160,12 @@ func (rt *Runtime) Report(e Event) {
 		e.Time = time.Now()
 	}
 	rt.reporter.Report(e)
+}
+
+// Reports tells whether anybody takes events: where nobody does, making one can be spared.
+func (rt *Runtime) Reports() bool {
+	_, nobody := rt.reporter.(discard)
+	return !nobody
 }
 
 // Close ends what the runtime was given: registry, rules, reporter, in this order. A failure of one doesn't keep the next

@@ -59,7 +59,7 @@ func (q *laneQueue) beginSome(ctx context.Context, span *ownership.Span, msgs []
 		return covered, ok
 	}
 	ended := make(chan struct{})
-	go func() {
+	m.crew.do(func() {
 		defer func() { // also where the application's handler ends its goroutine: then its messages stay unfinished
 			free()
 			m.mu.Lock()
@@ -79,7 +79,7 @@ func (q *laneQueue) beginSome(ctx context.Context, span *ownership.Span, msgs []
 				q.finish(span, batch)
 			}
 		}
-	}()
+	})
 	if m.c.set.orderly {
 		select {
 		case <-ended:

@@ -138,7 +138,7 @@ type outcome struct {
 // call runs the application's handler, with the context that the client's consumer would give it.
 // A panic of an interceptor becomes a retry, as one of the handler does.
 func (q *laneQueue) call(batch []delivery) (o outcome) {
-	set := q.m.c.set
+	set := &q.m.c.set
 	concurrent, orderly := primitive.NewConsumeConcurrentlyContext(), primitive.NewConsumeOrderlyContext()
 	defer func() {
 		if p := recover(); p != nil {

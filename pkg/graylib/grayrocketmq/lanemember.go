@@ -28,6 +28,7 @@ type laneMember struct {
 	version int64  // of its subscriptions
 	config  ownership.Config
 	slots   map[string]chan struct{} // by topic: handlers at once
+	crew    *crew                    // runs them
 
 	ctx     context.Context // until it has left
 	cancel  context.CancelFunc
@@ -88,6 +89,7 @@ func (c *Consumer) joinLane(ctx context.Context, p place, subs []*subscription, 
 	}
 	m.slots[retryTopic(p.group)] = make(chan struct{}, c.set.goroutines)
 	m.ctx, m.cancel = context.WithCancel(context.WithoutCancel(ctx)) // it outlives its start
+	m.crew = newCrew(m.ctx.Done())
 	if err := m.route(ctx, routes); err != nil {
 		m.cancel()
 		m.closeSessions()

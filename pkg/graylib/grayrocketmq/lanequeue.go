@@ -178,26 +178,43 @@ func (q *laneQueue) committed(ctx context.Context, s *remoting.Session) (int64, 
 // pullHold is how long a broker may hold a pull that finds nothing.
 const pullHold = 15 * time.Second
 
-// pull pulls and begins messages, in order, until ctx ends.
-func (q *laneQueue) pull(ctx context.Context, s *remoting.Session, span *ownership.Span, pos int64) {
-	retry := strings.HasPrefix(q.q.Topic, retryPrefix)
-	filter := remoting.Subscription{Topic: q.q.Topic, Expression: "*", Type: "TAG"}
-	sub := q.m.subscriptionTo(q.q.Topic)
-	for q.m.unsuspended(ctx) {
-		if !retry {
-			filter = q.m.filter(sub) // constant, but for a change between filter: server and client
-		}
-		r, err := s.Pull(ctx, remoting.Pull{Group: q.m.place.group, Queue: q.q, Offset: pos, Max: q.m.c.set.pullBatch, Hold: pullHold, Filter: filter})
-		if err != nil {
+// fetch pulls what begins at an offset, once the consumer isn't suspended, and tries again until there is an answer. The channel
+// gets it, or nothing where ctx ends before.
+func (q *laneQueue) fetch(ctx context.Context, s *remoting.Session, pos int64) <-chan remoting.Pulled {
+	answer := make(chan remoting.Pulled, 1)
+	q.m.wg.Go(func() {
+		filter := remoting.Subscription{Topic: q.q.Topic, Expression: "*", Type: "TAG"}
+		for q.m.unsuspended(ctx) {
+			if !strings.HasPrefix(q.q.Topic, retryPrefix) {
+				filter = q.m.filter(q.m.subscriptionTo(q.q.Topic)) // constant, but for a change between filter: server and client
+			}
+			r, err := s.Pull(ctx, remoting.Pull{Group: q.m.place.group, Queue: q.q, Offset: pos, Max: q.m.c.set.pullBatch, Hold: pullHold, Filter: filter})
+			if err == nil {
+				q.m.tally.pulledBytes.Add(int64(r.Bytes))
+				answer <- r
+				return
+			}
 			if ctx.Err() == nil {
 				q.m.c.log().Debug("a pull failed", "group", q.m.place.group, "queue", q.q.String(), "error", err)
 			}
 			if !sleep(ctx, 2*errorPause) {
 				return
 			}
-			continue
 		}
-		q.m.tally.pulledBytes.Add(int64(r.Bytes))
+	})
+	return answer
+}
+
+// pull pulls and begins messages, in order, until ctx ends. While messages begin, those behind them are pulled.
+func (q *laneQueue) pull(ctx context.Context, s *remoting.Session, span *ownership.Span, pos int64) {
+	next := q.fetch(ctx, s, pos)
+	for {
+		var r remoting.Pulled
+		select {
+		case r = <-next:
+		case <-ctx.Done():
+			return
+		}
 		if r.Next < pos {
 			q.m.mu.Lock()
 			anew := q.machine.Span() == span && q.machine.Restart(r.Next)
@@ -210,8 +227,10 @@ func (q *laneQueue) pull(ctx context.Context, s *remoting.Session, span *ownersh
 			if !sleep(ctx, time.Second) {
 				return
 			}
+			next = q.fetch(ctx, s, pos)
 			continue
 		}
+		next = q.fetch(ctx, s, r.Next)
 		if !q.beginAll(ctx, span, slices.DeleteFunc(r.Messages, func(m *primitive.MessageExt) bool { return m.QueueOffset < pos })) {
 			return
 		}

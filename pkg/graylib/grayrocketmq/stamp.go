@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strconv"
 
 	"github.com/apache/rocketmq-client-go/v2/primitive"
 
@@ -105,12 +106,17 @@ func (s stamp) record(ctx context.Context, topic string) {
 
 // stored notes messages that the broker acknowledged, and reports them.
 func stored(ctx context.Context, rt *graylib.Runtime, stamps []stamp, result *primitive.SendResult) {
+	for _, s := range stamps {
+		s.record(ctx, s.msg.Topic)
+	}
+	if !rt.Reports() {
+		return
+	}
 	queue := ""
 	if result != nil && result.MessageQueue != nil {
 		queue = queueName(result.MessageQueue)
 	}
 	for _, s := range stamps {
-		s.record(ctx, s.msg.Topic)
 		rt.Report(graylib.Event{
 			Kind: graylib.EventProduced, ID: s.id(), Topic: s.msg.Topic, Queue: queue, MessageTag: s.tag,
 			RequestID: graylib.RequestIDFrom(ctx), Trace: graylib.TraceIDFrom(ctx),
@@ -120,5 +126,5 @@ func stored(ctx context.Context, rt *graylib.Runtime, stamps []stamp, result *pr
 
 // queueName is "<broker>/<id>", as events name a queue.
 func queueName(q *primitive.MessageQueue) string {
-	return fmt.Sprintf("%s/%d", q.BrokerName, q.QueueId)
+	return q.BrokerName + "/" + strconv.Itoa(q.QueueId)
 }

@@ -33,7 +33,7 @@ func sending(ctx context.Context, rt *graylib.Runtime, msgs []*primitive.Message
 }
 
 // consuming is what telemetry is told of a message; the hop is filled in where one is made.
-func (m *worker) consuming(e graylib.Event) graylib.Consuming {
+func (m *worker) consuming(e *graylib.Event) graylib.Consuming {
 	id := m.c.rt.Identity()
 	return graylib.Consuming{
 		Hop: graylib.Hop{

@@ -106,9 +106,16 @@ func (m *worker) take(ctx context.Context, batch []delivery, mq *primitive.Messa
 	if concurrent != nil && len(batch) < all {
 		concurrent.AckIndex = int32(all - len(batch) + done - 1) // of the batch with those that were taken out
 	}
+	if list[0].event != nil {
+		m.finished(list, done, outcome)
+	}
+	return result, err
+}
+
+// finished notes what became of each message, of which the first ones need no further delivery, and reports it.
+func (m *worker) finished(list []handling, done int, outcome string) {
 	hops, messages := list[0].arrival.Chain()
-	for i := range list {
-		h := &list[i]
+	for i, h := range list {
 		h.event.Kind, h.event.Result = graylib.EventFinished, outcome
 		if i >= done && outcome == graylib.ResultSuccess {
 			h.event.Result = graylib.ResultRetry
@@ -118,16 +125,15 @@ func (m *worker) take(ctx context.Context, batch []delivery, mq *primitive.Messa
 		if i == 0 {
 			h.event.Messages = messages
 		}
-		m.c.rt.Report(h.event)
+		m.c.rt.Report(*h.event)
 	}
-	return result, err
 }
 
 // handling is a message that its handler has.
 type handling struct {
 	ctx     context.Context
 	arrival *graylib.Arrival
-	event   graylib.Event
+	event   *graylib.Event        // nil where nobody is told of it
 	ended   func(graylib.Outcome) // tells telemetry; nil where there is none
 }
 
@@ -136,40 +142,50 @@ func (m *worker) begin(ctx context.Context, d delivery, mq *primitive.MessageQue
 	tag := d.msg.GetProperty(graylib.MessageKeys.Tag)
 	m.c.counts.add(m.place.group, tag, d.v)
 	m.tally.handledBytes.Add(int64(d.msg.StoreSize))
-	h := handling{event: m.event(d.msg, mq, d.v)}
+	var h handling
 	reason := hopReason(m.c.rt.Identity().Tag, tag, m.c.laneLive)
 	h.ctx, h.arrival = m.c.rt.Arrive(ctx, graylib.ProtocolMQ, arrivalKeys, arrivalCarrier{propertyCarrier{&d.msg.Message}, reason})
-	h.event.MessageTag = graylib.TagFrom(h.ctx)
-	if t := m.c.rt.Telemetry(); t != nil {
-		consuming := m.consuming(h.event)
+	t := m.c.rt.Telemetry()
+	if t == nil && !m.c.rt.Reports() {
+		return h
+	}
+	event := m.event(d.msg, mq, d.v)
+	event.MessageTag = graylib.TagFrom(h.ctx)
+	if t != nil {
+		consuming := m.consuming(event)
 		consuming.Hop = h.arrival.Hop()
 		h.ctx, h.ended = t.Consumed(h.ctx, consuming)
 	}
-	h.event.RequestID, h.event.Trace = graylib.RequestIDFrom(h.ctx), graylib.TraceIDFrom(h.ctx)
-	h.event.Kind = graylib.EventBegun
-	m.c.rt.Report(h.event)
+	event.RequestID, event.Trace = graylib.RequestIDFrom(h.ctx), graylib.TraceIDFrom(h.ctx)
+	event.Kind = graylib.EventBegun
+	m.c.rt.Report(*event)
+	h.event = event
 	return h
 }
 
 // skip acknowledges a message without its handler.
 func (m *worker) skip(d delivery, mq *primitive.MessageQueue) {
 	m.c.counts.add(m.place.group, d.msg.GetProperty(graylib.MessageKeys.Tag), d.v)
+	t := m.c.rt.Telemetry()
+	if t == nil && (d.v.quiet || !m.c.rt.Reports()) {
+		return
+	}
 	event := m.event(d.msg, mq, d.v)
-	if t := m.c.rt.Telemetry(); t != nil {
+	if t != nil {
 		t.Skipped(m.consuming(event))
 	}
 	if !d.v.quiet {
 		event.Kind, event.Result = graylib.EventFinished, graylib.ResultSkipped
-		m.c.rt.Report(event)
+		m.c.rt.Report(*event)
 	}
 }
 
-func (m *worker) event(msg *primitive.MessageExt, mq *primitive.MessageQueue, v verdict) graylib.Event {
+func (m *worker) event(msg *primitive.MessageExt, mq *primitive.MessageQueue, v verdict) *graylib.Event {
 	tag, err := graylib.ParseTag(msg.GetProperty(graylib.MessageKeys.Tag))
 	if err != nil {
 		tag = graylib.Untagged
 	}
-	return graylib.Event{
+	return &graylib.Event{
 		ID: msg.MsgId, Topic: msg.Topic, Queue: queueName(mq), Offset: msg.QueueOffset, Group: m.place.group,
 		MessageTag: tag, Deliveries: int(msg.ReconsumeTimes) + 1, Reason: v.reason,
 	}

@@ -72,9 +72,12 @@ func (c *conn) fail(err error) {
 	}
 }
 
+// readBuffer is how much is read at once: a pull of small messages.
+const readBuffer = 16 << 10
+
 func (c *conn) read() {
 	defer close(c.done)
-	r := bufio.NewReader(c.net)
+	r := bufio.NewReaderSize(c.net, readBuffer)
 	for {
 		h, body, err := readFrame(r)
 		if err != nil {

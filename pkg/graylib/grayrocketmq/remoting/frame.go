@@ -81,19 +81,35 @@ func readFrame(r io.Reader) (header, []byte, error) {
 	if headSize > size-4 {
 		return header{}, nil, fmt.Errorf("%w: header of %d bytes in a frame of %d", ErrMalformedFrame, headSize, size)
 	}
-	// What is announced is read in pieces: a lying length costs no more memory than was really sent.
-	data, err := io.ReadAll(io.LimitReader(r, int64(size-4)))
+	data, err := readBody(r, int(size-4))
 	if err != nil {
 		return header{}, nil, cut(err)
-	}
-	if uint32(len(data)) != size-4 {
-		return header{}, nil, cut(io.ErrUnexpectedEOF)
 	}
 	var h header
 	if err := json.Unmarshal(data[:headSize], &h); err != nil {
 		return header{}, nil, fmt.Errorf("%w: header: %w", ErrMalformedFrame, err)
 	}
 	return h, data[headSize:], nil
+}
+
+// trusted is how much of what a length announces is made room for before it is there: what a pull usually brings.
+const trusted = 256 << 10
+
+// readBody reads n bytes. Beyond what is trusted it reads in pieces: a lying length costs little more memory than was really
+// sent.
+func readBody(r io.Reader, n int) ([]byte, error) {
+	data := make([]byte, min(n, trusted))
+	for at := 0; ; {
+		if _, err := io.ReadFull(r, data[at:]); err != nil {
+			return nil, err
+		}
+		if at = len(data); at == n {
+			return data, nil
+		}
+		more := make([]byte, min(n, 2*at))
+		copy(more, data)
+		data = more
+	}
 }
 
 // cut names an end inside of a frame.
