@@ -52,8 +52,12 @@ type messageFigures struct {
 // sized is what the contestants came to with bodies of one size; the first one is the bare client.
 type sized struct {
 	size int
+	work time.Duration // of a handler
 	by   []chainResult
 }
+
+// handlerWork is how long handlers take that do something: a call to another service, say.
+const handlerWork = time.Millisecond
 
 // messageQueues is how many queues the topics have.
 const messageQueues = 4
@@ -100,12 +104,18 @@ func measureMessages(ctx context.Context, e messageEffort, say func(string)) (_ 
 		}
 		f.sending = append(f.sending, sending)
 		say(fmt.Sprintf("messages: consuming %d bytes", size))
-		taking, err := b.taking(ctx, size, e)
+		taking, err := b.taking(ctx, size, 0, e)
 		if err != nil {
 			return f, fmt.Errorf("consuming %d bytes: %w", size, err)
 		}
 		f.taking = append(f.taking, taking)
 	}
+	say(fmt.Sprintf("messages: consuming with handlers of %v", handlerWork))
+	taking, err := b.taking(ctx, e.sizes[len(e.sizes)/2], handlerWork, e)
+	if err != nil {
+		return f, fmt.Errorf("consuming with handlers of %v: %w", handlerWork, err)
+	}
+	f.taking = append(f.taking, taking)
 	say("messages: bytes that a lane pulls")
 	if f.pulled, err = b.pulledShares(ctx, e.backlog); err != nil {
 		return f, fmt.Errorf("bytes that a lane pulls: %w", err)

@@ -24,7 +24,7 @@ func (f messageFigures) goals() []goal {
 		for _, s := range part.list {
 			for _, c := range s.by[1:] {
 				ratio := estimated(c.times(s.by[0], perSecond))
-				goals = append(goals, goal{fmt.Sprintf("%s %d bytes, %s, in proportion to %s", part.what, s.size, c.name, s.by[0].name),
+				goals = append(goals, goal{fmt.Sprintf("%s %s, %s, in proportion to %s", part.what, s.text(), c.name, s.by[0].name),
 					fmt.Sprint(goalThroughput), ratio.format("%.3f"), ratio.mid >= goalThroughput})
 			}
 		}
@@ -43,6 +43,14 @@ func (f messageFigures) goals() []goal {
 	r := f.handoffs
 	return append(goals, goal{"handoffs: lost, repeated by planned ones, beyond the spans of crashes", "0, 0, 0",
 		fmt.Sprintf("%d, %d, %d", r.Lost, r.RepeatedPlanned, r.BeyondSpan), r.OK()})
+}
+
+// text says what was sent or consumed.
+func (s sized) text() string {
+	if s.work > 0 {
+		return fmt.Sprintf("%d bytes, handlers of %v", s.size, s.work)
+	}
+	return fmt.Sprintf("%d bytes", s.size)
 }
 
 func inMs(d time.Duration) string { return fmt.Sprintf("%.1f ms", float64(d.Microseconds())/1000) }
@@ -75,7 +83,8 @@ func (f messageFigures) write(w io.Writer) {
 	p("")
 	p("### Consuming")
 	p("")
-	p("A new group consumes a backlog of %d messages with handlers that do nothing; the contestants take turns, %d times each. Measured is", f.effort.backlog, f.effort.rounds)
+	p("A new group consumes a backlog of %d messages; the contestants take turns, %d times each. Handlers do nothing, so that nothing hides the", f.effort.backlog, f.effort.rounds)
+	p("cost, or in the last lines sleep for %v, as one that waits for another service does; 20 run at once. Measured is", handlerWork)
 	p("between a tenth and nine tenths of the backlog. A baseline instance is a member of the lane's group and of `<group>__tagged`")
 	p("beside, for which the broker looks through the same messages and finds none; the lane's is on graylib's own driver, which")
 	p("commits as it goes (a crash repeats %s at most) where the client commits every 5 s.", "64 messages a queue")
@@ -112,12 +121,12 @@ func (f messageFigures) write(w io.Writer) {
 
 // table writes what contestants came to, size by size.
 func table(p func(string, ...any), list []sized) {
-	p("| body, bytes | | messages a second | in proportion | processor time a message, µs | in proportion |")
+	p("| body | | messages a second | in proportion | processor time a message, µs | in proportion |")
 	p("|---|---|---|---|---|---|")
 	for _, s := range list {
 		for _, c := range s.by {
 			µs := func(t throughput) float64 { return t.cpu / 1000 }
-			p("| %d | %s | %s | %s | %s | %s |", s.size, c.name, estimated(c.of(perSecond)).format("%.0f"), estimated(c.times(s.by[0], perSecond)).format("%.3f"),
+			p("| %s | %s | %s | %s | %s | %s |", s.text(), c.name, estimated(c.of(perSecond)).format("%.0f"), estimated(c.times(s.by[0], perSecond)).format("%.3f"),
 				estimated(c.of(µs)).format("%.1f"), estimated(c.times(s.by[0], cpu)).format("%.3f"))
 		}
 	}

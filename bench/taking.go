@@ -20,8 +20,8 @@ import (
 const takeLimit = 2 * time.Minute
 
 // taking compares the client's consumer with graylib's, for bodies of one size: each slice is a new group that consumes a
-// backlog with handlers that do nothing.
-func (b *messageBench) taking(ctx context.Context, size int, e messageEffort) (out sized, err error) {
+// backlog with handlers that work for so long, or do nothing.
+func (b *messageBench) taking(ctx context.Context, size int, work time.Duration, e messageEffort) (out sized, err error) {
 	producer, err := b.grayProducer()
 	if err != nil {
 		return out, err
@@ -49,7 +49,7 @@ func (b *messageBench) taking(ctx context.Context, size int, e messageEffort) (o
 		{"graylib, untagged, in <group>", untagged, func() (rocketmq.PushConsumer, error) { return b.grayConsumer(graylib.Untagged, graylib.FilterServer) }},
 		{"graylib, tagged, in a lane's group", tagged, func() (rocketmq.PushConsumer, error) { return b.grayConsumer(benchTag, graylib.FilterServer) }},
 	}
-	out = sized{size: size, by: make([]chainResult, len(contestants))}
+	out = sized{size: size, work: work, by: make([]chainResult, len(contestants))}
 	for round := range e.rounds + 1 {
 		for k := range contestants {
 			i := (k + round) % len(contestants)
@@ -58,7 +58,7 @@ func (b *messageBench) taking(ctx context.Context, size int, e messageEffort) (o
 			if err != nil {
 				return out, err
 			}
-			t, err := takeAll(ctx, p, c.topic, e.backlog)
+			t, err := takeAll(ctx, p, c.topic, e.backlog, work)
 			if err != nil {
 				return out, fmt.Errorf("%s: %w", c.name, err)
 			}
@@ -93,7 +93,7 @@ func (b *messageBench) grayConsumer(tag graylib.Tag, filter graylib.Filter) (*gr
 
 // takeAll consumes a backlog of n messages. What is measured lies between a tenth and nine tenths of it: neither the start
 // nor the end of the last queue, when the others have nothing left.
-func takeAll(ctx context.Context, p rocketmq.PushConsumer, topic string, n int) (t throughput, err error) {
+func takeAll(ctx context.Context, p rocketmq.PushConsumer, topic string, n int, work time.Duration) (t throughput, err error) {
 	var taken atomic.Int64
 	var mu sync.Mutex
 	at := map[int64]struct {
@@ -103,6 +103,9 @@ func takeAll(ctx context.Context, p rocketmq.PushConsumer, topic string, n int) 
 	from, to, all := int64(n/10), int64(n*9/10), int64(n)
 	done := make(chan struct{})
 	err = p.Subscribe(topic, consumer.MessageSelector{}, func(_ context.Context, msgs ...*primitive.MessageExt) (consumer.ConsumeResult, error) {
+		if work > 0 {
+			time.Sleep(work)
+		}
 		for range msgs {
 			switch k := taken.Add(1); k {
 			case from, to:
@@ -179,7 +182,7 @@ func (b *messageBench) pulledShares(ctx context.Context, n int) (out []pulledSha
 		if err != nil {
 			return nil, err
 		}
-		if _, err := takeAll(ctx, c, topic, own); err != nil {
+		if _, err := takeAll(ctx, c, topic, own, 0); err != nil {
 			return nil, err
 		}
 		share := pulledShare{filter: filter, others: others}

@@ -145,13 +145,18 @@ func (m *worker) begin(ctx context.Context, d delivery, mq *primitive.MessageQue
 	var h handling
 	reason := hopReason(m.c.rt.Identity().Tag, tag, m.c.laneLive)
 	h.ctx, h.arrival = m.c.rt.Arrive(ctx, graylib.ProtocolMQ, arrivalKeys, arrivalCarrier{propertyCarrier{&d.msg.Message}, reason})
-	t := m.c.rt.Telemetry()
-	if t == nil && !m.c.rt.Reports() {
-		return h
+	if m.c.rt.Telemetry() != nil || m.c.rt.Reports() {
+		m.tell(&h, d, mq)
 	}
+	return h
+}
+
+// tell tells telemetry and the reporter that a message begins. It stands apart from begin for its stack: where nobody is told the
+// goroutines that the client starts for each message need none of it.
+func (m *worker) tell(h *handling, d delivery, mq *primitive.MessageQueue) {
 	event := m.event(d.msg, mq, d.v)
 	event.MessageTag = graylib.TagFrom(h.ctx)
-	if t != nil {
+	if t := m.c.rt.Telemetry(); t != nil {
 		consuming := m.consuming(event)
 		consuming.Hop = h.arrival.Hop()
 		h.ctx, h.ended = t.Consumed(h.ctx, consuming)
@@ -160,7 +165,6 @@ func (m *worker) begin(ctx context.Context, d delivery, mq *primitive.MessageQue
 	event.Kind = graylib.EventBegun
 	m.c.rt.Report(*event)
 	h.event = event
-	return h
 }
 
 // skip acknowledges a message without its handler.
