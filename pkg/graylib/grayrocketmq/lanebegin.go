@@ -58,7 +58,7 @@ func (q *laneQueue) beginSome(ctx context.Context, span *ownership.Span, msgs []
 		free()
 		return covered, ok
 	}
-	ended := make(chan struct{})
+	ended, abandoned := make(chan struct{}), false
 	m.crew.do(func() {
 		defer func() { // also where the application's handler ends its goroutine: then its messages stay unfinished
 			free()
@@ -73,6 +73,7 @@ func (q *laneQueue) beginSome(ctx context.Context, span *ownership.Span, msgs []
 			if m.c.set.orderly {
 				if !q.inOrder(ctx, span, batch) {
 					q.abandon(span, begun)
+					abandoned = true
 					return
 				}
 			} else if q.handle(span, batch) {
@@ -85,6 +86,9 @@ func (q *laneQueue) beginSome(ctx context.Context, span *ownership.Span, msgs []
 		case <-ended:
 		case <-ctx.Done():
 			return 0, false
+		}
+		if abandoned {
+			return 0, false // what is behind it must not be passed over: nothing of this pull counts as begun
 		}
 	}
 	return covered + len(begun), true
