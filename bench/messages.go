@@ -91,7 +91,7 @@ func measureMessages(ctx context.Context, e messageEffort, say func(string)) (_ 
 		namesrv = servers.NamesrvAddr()
 	}
 	rlog.SetLogLevel("error")
-	b, err := newMessageBench(namesrv)
+	b, err := newMessageBench(ctx, namesrv)
 	if err != nil {
 		return f, err
 	}
@@ -139,12 +139,12 @@ type messageBench struct {
 	made    int       // topics and groups so far
 }
 
-func newMessageBench(namesrv string) (*messageBench, error) {
+func newMessageBench(ctx context.Context, namesrv string) (*messageBench, error) {
 	api, err := remoting.New(remoting.Config{NameServers: []string{namesrv}})
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	brokers, err := api.Brokers(ctx)
 	if err != nil {
@@ -231,9 +231,8 @@ func (b *messageBench) grayProducer() (rocketmq.Producer, error) {
 }
 
 // taggedContext is that of a request of the lane, as a service within a chain has it.
-func taggedContext() context.Context {
-	ctx := graylib.WithTag(context.Background(), benchTag)
-	return graylib.WithRequestID(ctx, "0123456789abcdef0123456789abcdef")
+func taggedContext(ctx context.Context) context.Context {
+	return graylib.WithRequestID(graylib.WithTag(ctx, benchTag), "0123456789abcdef0123456789abcdef")
 }
 
 // fill stores n messages with bodies of a size, of the lane where ctx is, in batches.

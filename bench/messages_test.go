@@ -13,7 +13,7 @@ import (
 
 // TestMessagesAreMeasured measures little on a real broker: all parts but the handoffs, which have a test of their own.
 func TestMessagesAreMeasured(t *testing.T) {
-	b, err := newMessageBench(testenv.Namesrv(t))
+	b, err := newMessageBench(t.Context(), testenv.Namesrv(t))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -37,9 +37,9 @@ func (b *messageBench) sending(ctx context.Context, size int, e messageEffort) (
 		ctx  context.Context
 		p    rocketmq.Producer
 	}{
-		{"the client's producer", context.Background(), bare},
-		{"graylib, untagged", context.Background(), gray},
-		{"graylib, tagged", taggedContext(), gray},
+		{"the client's producer", ctx, bare},
+		{"graylib, untagged", ctx, gray},
+		{"graylib, tagged", taggedContext(ctx), gray},
 	}
 	out = sized{size: size, by: make([]chainResult, len(contestants))}
 	for i, c := range contestants {

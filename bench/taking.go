@@ -35,7 +35,7 @@ func (b *messageBench) taking(ctx context.Context, size int, work time.Duration,
 	if err != nil {
 		return out, err
 	}
-	for topic, ctx := range map[string]context.Context{untagged: context.Background(), tagged: taggedContext()} {
+	for topic, ctx := range map[string]context.Context{untagged: ctx, tagged: taggedContext(ctx)} {
 		if err := b.fill(ctx, producer, topic, size, e.backlog); err != nil {
 			return out, err
 		}
@@ -169,10 +169,10 @@ func (b *messageBench) pulledShares(ctx context.Context, n int) (out []pulledSha
 	const each = 32
 	own := 0
 	for range max(1, n/each/(1+others)) { // mixed as they are sent: batches of one sort follow each other
-		if err := b.fill(taggedContext(), producer, topic, size, each); err != nil {
+		if err := b.fill(taggedContext(ctx), producer, topic, size, each); err != nil {
 			return nil, err
 		}
-		if err := b.fill(context.Background(), producer, topic, size, others*each); err != nil {
+		if err := b.fill(ctx, producer, topic, size, others*each); err != nil {
 			return nil, err
 		}
 		own += each
