@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -67,6 +68,10 @@ func TestStartOnceMore(t *testing.T) {
 			}
 			if again := len(tt.runs) > 2; cleaned != 0 != again {
 				t.Errorf("cleaned %d times", cleaned)
+			}
+			// A death is reported by a goroutine of its own, just after the start has heard of it.
+			for until := time.Now().Add(10 * time.Second); len(group.Deaths()) < tt.deaths && time.Now().Before(until); {
+				runtime.Gosched()
 			}
 			if n := len(group.Deaths()); n != tt.deaths {
 				t.Errorf("%d deaths are reported, want %d", n, tt.deaths)
