@@ -76,8 +76,12 @@ func (e *ending) untilForgotten(until time.Time) error {
 	defer bar.close()
 	again := time.NewTicker(pollEvery)
 	defer again.Stop()
+	empty := 0
 	for {
 		why, err := e.mayLeave(ctx, until, bar.live)
+		if empty++; err != nil || why != "" {
+			empty = 0
+		}
 		switch {
 		case errors.Is(err, errListedAgain) || errors.Is(err, rules.ErrNoLane):
 			bar.close()
@@ -86,9 +90,11 @@ func (e *ending) untilForgotten(until time.Time) error {
 			bar.pause()
 			e.say("what is left can't be known now, trying again: " + oneLine(err))
 			why = oneLine(err)
-		case err == nil && why == "":
+		case empty >= emptyLooks:
 			bar.close()
 			return e.drop(until)
+		case err == nil && why == "":
+			why = "nothing is left by the first look"
 		case err == nil:
 			bar.show(-1, why)
 		}
@@ -149,13 +155,13 @@ func (e *ending) mayLeave(ctx context.Context, until time.Time, countdown bool) 
 		}
 		return why, nil
 	}
-	list, err := e.reader.LeftBefore(ctx, brokers, bases, e.tag, until)
-	if err != nil {
-		return "", err
-	}
 	halves, err := e.reader.Halves(ctx, brokers)
 	if err != nil {
 		e.say("open transactions of the lane can't be known: " + oneLine(err) + "; what they send later is the baseline's")
+	}
+	list, err := e.reader.LeftBefore(ctx, brokers, bases, e.tag, until)
+	if err != nil {
+		return "", err
 	}
 	var parts []string
 	for _, l := range list {

@@ -19,6 +19,7 @@ import (
 const (
 	publishWithin = 30 * time.Second // of reading and publishing the rules
 	pollEvery     = time.Second
+	emptyLooks    = 2 // in a row, until nothing counts as left: a message that fails again moves while the brokers are read
 	defaultWait   = 10 * time.Minute
 )
 
@@ -155,6 +156,12 @@ func (e *ending) left(ctx context.Context) (r remains, err error) {
 			which = append(which, o)
 		}
 	}
+	// In the order in which messages move: what leaves one place while this reads is seen in the next.
+	halves, err := e.reader.Halves(ctx, brokers)
+	r.halves, r.unknownHalves = halves[e.tag], err
+	if r.delayed, _, err = e.reader.Delayed(ctx, brokers, e.tag); err != nil {
+		return r, err
+	}
 	groups, err := e.reader.Read(ctx, brokers, which...)
 	if err != nil {
 		return r, err
@@ -167,11 +174,6 @@ func (e *ending) left(ctx context.Context) (r remains, err error) {
 		r.retries = r.retries.Plus(g.Retries)
 		r.dead = r.dead.Plus(g.DeadLetters)
 	}
-	if r.delayed, _, err = e.reader.Delayed(ctx, brokers, e.tag); err != nil {
-		return r, err
-	}
-	halves, err := e.reader.Halves(ctx, brokers)
-	r.halves, r.unknownHalves = halves[e.tag], err
 	return r, nil
 }
 
@@ -201,8 +203,12 @@ func (e *ending) untilNothingIsLeft() error {
 	again := time.NewTicker(pollEvery)
 	defer again.Stop()
 	var last remains
+	empty := 0
 	for {
 		r, err := e.left(ctx)
+		if empty++; err != nil || r.sum() > 0 {
+			empty = 0
+		}
 		switch {
 		case err == nil:
 			last = r
@@ -210,7 +216,7 @@ func (e *ending) untilNothingIsLeft() error {
 			if r.unknownHalves != nil {
 				e.say("open transactions of the lane can't be known: " + oneLine(r.unknownHalves) + "; wait until their producers have ended them")
 			}
-			if r.sum() == 0 {
+			if empty >= emptyLooks {
 				bar.close()
 				if r.dead.N > 0 {
 					_, _ = fmt.Fprintf(e.cmd.OutOrStdout(), "%s dead letters: `graychain lanes resend %s` sends them again\n", r.dead, e.tag)

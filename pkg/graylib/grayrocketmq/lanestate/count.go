@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/apache/rocketmq-client-go/v2/primitive"
@@ -68,13 +67,27 @@ func (r *Reader) each(ctx context.Context, addr, group string, q remoting.Queue,
 	return nil
 }
 
+// span is a part of a queue.
+type span struct {
+	from, to int64     // offsets: to is not part of it
+	before   time.Time // nor what was stored then or later; zero = all is
+}
+
+// past tells whether a message, and with it all that follow, lies behind the span: brokers store in the order of their times.
+func (s span) past(m *primitive.MessageExt) bool {
+	return !s.before.IsZero() && m.StoreTimestamp >= s.before.UnixMilli()
+}
+
 // count counts a queue's messages that a filter lets through, up to a limit. Where the broker can't filter, all count.
-func (r *Reader) count(ctx context.Context, addr, group string, q Queue, from, to int64, filter remoting.Subscription, limit int64) Count {
+func (r *Reader) count(ctx context.Context, addr, group string, q Queue, s span, filter remoting.Subscription, limit int64) Count {
 	var c Count
-	if from >= to {
+	if s.from >= s.to {
 		return c
 	}
-	err := r.each(ctx, addr, group, q.remoting(), from, to, filter, func(m *primitive.MessageExt) bool {
+	err := r.each(ctx, addr, group, q.remoting(), s.from, s.to, filter, func(m *primitive.MessageExt) bool {
+		if s.past(m) {
+			return false
+		}
 		if c.N >= limit {
 			c.More = true
 			return false
@@ -85,9 +98,28 @@ func (r *Reader) count(ctx context.Context, addr, group string, q Queue, from, t
 		return true
 	})
 	if err != nil {
-		return Count{N: to - from, AtMost: true}
+		return r.atMost(ctx, addr, group, q, s)
 	}
 	return c
+}
+
+// atMost bounds the number of messages in a span by the offsets. It is 0 where the first message lies behind the span.
+func (r *Reader) atMost(ctx context.Context, addr, group string, q Queue, s span) Count {
+	if !s.before.IsZero() {
+		within := false
+		err := r.each(ctx, addr, group, q.remoting(), s.from, s.to, filterOf(q.Topic, graylib.Untagged), func(m *primitive.MessageExt) bool {
+			within = !s.past(m)
+			return false
+		})
+		if err == nil && !within {
+			return Count{}
+		}
+		// The broker's answer may be the offset of a message before that time: it is part of the span.
+		if at, err := r.api.SearchOffset(ctx, addr, q.remoting(), s.before); err == nil {
+			s.to = max(min(s.to, at+1), s.from+1)
+		}
+	}
+	return Count{N: s.to - s.from, AtMost: true}
 }
 
 // stored counts all of a queue from an offset on, by the offsets, and looks at the first of them.
@@ -139,17 +171,14 @@ func levels(setting string) ([]time.Duration, error) {
 	return list, nil
 }
 
-// delayed returns what brokers hold back until its time has come, counted by the topic that it is for. They are asked once,
-// when it is first needed.
-func (r *Reader) delayed(ctx context.Context, brokers map[string]string) func() (map[string]Count, error) {
-	return sync.OnceValues(func() (map[string]Count, error) {
-		byTopic := make(map[string]Count)
-		err := r.eachDelayed(ctx, brokers, graylib.Untagged, func(m *primitive.MessageExt, _ time.Time) {
-			topic := m.GetProperty(primitive.PropertyRealTopic)
-			byTopic[topic] = byTopic[topic].Plus(Count{N: 1, Oldest: time.UnixMilli(m.StoreTimestamp)})
-		})
-		return byTopic, err
+// delayed returns what brokers hold back until its time has come, counted by the topic that it is for.
+func (r *Reader) delayed(ctx context.Context, brokers map[string]string) (map[string]Count, error) {
+	byTopic := make(map[string]Count)
+	err := r.eachDelayed(ctx, brokers, graylib.Untagged, func(m *primitive.MessageExt, _ time.Time) {
+		topic := m.GetProperty(primitive.PropertyRealTopic)
+		byTopic[topic] = byTopic[topic].Plus(Count{N: 1, Oldest: time.UnixMilli(m.StoreTimestamp)})
 	})
+	return byTopic, err
 }
 
 // scheduled is the broker's own word for how far it has worked a level of delay off, in its state: "<offset>,<end>"

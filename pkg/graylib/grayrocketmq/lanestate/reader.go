@@ -168,30 +168,47 @@ func (q Queue) remoting() remoting.Queue {
 
 // Read reads groups, all at once, in this order. What can't be read of a group is said in its Problems. The error is the
 // context's alone.
+//
+// It reads in the order in which a message moves: topics, delayed retries, retry topics and, where nothing was found so far, the
+// delayed retries once more. Only a message that fails again while this runs, and whose delay is over before it ends, is seen
+// nowhere: who acts upon finding nothing asks twice.
 func (r *Reader) Read(ctx context.Context, brokers map[string]string, which ...Of) ([]Group, error) {
 	groups := make([]Group, len(which))
-	delayed := r.delayed(ctx, brokers)
-	var all sync.WaitGroup
-	free := make(chan struct{}, 16)
 	for i, of := range which {
-		name := of.Name()
-		groups[i] = Group{Name: name, Members: []Member{}, Queues: []Queue{}}
-		all.Go(func() {
-			free <- struct{}{}
-			defer func() { <-free }()
-			for _, broker := range slices.Sorted(maps.Keys(brokers)) {
-				if err := r.read(ctx, &groups[i], of, broker, brokers[broker]); err != nil {
-					groups[i].problem(fmt.Errorf("broker %q: %w", broker, err))
-				}
-			}
-			d, err := delayed()
-			if err != nil {
-				groups[i].problem(fmt.Errorf("delayed retries: %w", err))
-			}
-			groups[i].Retries = groups[i].Retries.Plus(d[RetryPrefix+name])
-		})
+		groups[i] = Group{Name: of.Name(), Members: []Member{}, Queues: []Queue{}}
 	}
-	all.Wait()
+	free := make(chan struct{}, 16)
+	side := func(read func(g *Group, of Of, broker, addr string) error) {
+		var all sync.WaitGroup
+		for i, of := range which {
+			all.Go(func() {
+				free <- struct{}{}
+				defer func() { <-free }()
+				for _, broker := range slices.Sorted(maps.Keys(brokers)) {
+					if err := read(&groups[i], of, broker, brokers[broker]); err != nil {
+						groups[i].problem(fmt.Errorf("broker %q: %w", broker, err))
+					}
+				}
+			})
+		}
+		all.Wait()
+	}
+	delayed := func() {
+		held, err := r.delayed(ctx, brokers)
+		for i := range groups {
+			g := &groups[i]
+			if err != nil {
+				g.problem(fmt.Errorf("delayed retries: %w", err))
+			}
+			g.Retries = g.Retries.Plus(held[RetryPrefix+g.Name])
+		}
+	}
+	side(func(g *Group, of Of, broker, addr string) error { return r.readTopics(ctx, g, of, broker, addr) })
+	delayed()
+	side(func(g *Group, _ Of, broker, addr string) error { return r.readRetries(ctx, g, broker, addr) })
+	if !slices.ContainsFunc(groups, func(g Group) bool { return g.err != nil || g.Waiting.N+g.Retries.N > 0 }) {
+		delayed()
+	}
 	return groups, ctx.Err()
 }
 
@@ -202,8 +219,8 @@ func (g *Group) problem(err error) {
 	g.Problems = append(g.Problems, err.Error())
 }
 
-// read adds what one broker holds.
-func (r *Reader) read(ctx context.Context, g *Group, of Of, broker, addr string) error {
+// readTopics adds the members that one broker lists, and what it holds in the group's topics.
+func (r *Reader) readTopics(ctx context.Context, g *Group, of Of, broker, addr string) error {
 	ids, err := r.api.Members(ctx, addr, g.Name)
 	if err != nil {
 		return err
@@ -227,9 +244,14 @@ func (r *Reader) read(ctx context.Context, g *Group, of Of, broker, addr string)
 		}
 		g.Queues = append(g.Queues, queues...)
 		for _, q := range queues {
-			g.Waiting = g.Waiting.Plus(r.count(ctx, addr, g.Name, q, max(q.Committed, 0), q.End, of.filter(topic), r.limit-g.Waiting.N))
+			g.Waiting = g.Waiting.Plus(r.count(ctx, addr, g.Name, q, span{from: max(q.Committed, 0), to: q.End}, of.filter(topic), r.limit-g.Waiting.N))
 		}
 	}
+	return nil
+}
+
+// readRetries adds what one broker holds in the group's topics of retries and dead letters.
+func (r *Reader) readRetries(ctx context.Context, g *Group, broker, addr string) error {
 	retries, err := r.queues(ctx, broker, addr, g.Name, RetryPrefix+g.Name)
 	if err != nil {
 		return err

@@ -31,40 +31,67 @@ func (l Left) String() string {
 // whenever they were stored, for nobody would deliver them once the lane has left; those that <group>__tagged had before
 // until. Nothing is left where the list is empty. Groups that don't exist hold nothing back.
 //
+// It reads in the order in which a message moves: topics, delayed retries, retry topics, and the delayed retries once more. Only a
+// message that fails again while this runs, and whose delay is over before it ends, is seen nowhere: who acts upon an empty list
+// asks twice.
+//
 // Where the broker can't filter, all messages of a topic count: the list becomes empty when the offsets are past until.
 func (r *Reader) LeftBefore(ctx context.Context, brokers map[string]string, bases []string, tag graylib.Tag, until time.Time) ([]Left, error) {
 	var left []Left
-	delayed := r.delayed(ctx, brokers)
-	for _, base := range bases {
-		for _, group := range []string{LaneGroup(base, tag), TaggedGroup(base)} {
-			l, err := r.leftOf(ctx, brokers, group, tag, until, group == LaneGroup(base, tag))
-			if err != nil {
-				return nil, fmt.Errorf("group %q: %w", group, err)
+	each := func(retries bool) error {
+		for _, base := range bases {
+			for _, of := range []Of{{Base: base, Kind: graylib.GroupLane, Lane: tag}, {Base: base, Kind: graylib.GroupTagged}} {
+				l, err := r.leftOf(ctx, brokers, of, tag, until, retries)
+				if err != nil {
+					return fmt.Errorf("group %q: %w", of.Name(), err)
+				}
+				left = append(left, l...)
 			}
-			left = append(left, l...)
 		}
-		held, err := delayed()
+		return nil
+	}
+	delayed := func() error {
+		held, err := r.delayed(ctx, brokers)
 		if err != nil {
-			return nil, fmt.Errorf("delayed retries: %w", err)
+			return fmt.Errorf("delayed retries: %w", err)
 		}
-		retry := RetryPrefix + LaneGroup(base, tag)
-		if c := held[retry]; c.N > 0 {
-			left = append(left, Left{LaneGroup(base, tag), retry, c, "to be delivered again later"})
+		for _, base := range bases {
+			group := LaneGroup(base, tag)
+			if c := held[RetryPrefix+group]; c.N > 0 {
+				left = append(left, Left{group, RetryPrefix + group, c, "to be delivered again later"})
+			}
 		}
+		return nil
+	}
+	err := each(false)
+	if err == nil {
+		err = delayed()
+	}
+	if err == nil {
+		err = each(true)
+	}
+	if err == nil && len(left) == 0 {
+		err = delayed()
+	}
+	if err != nil {
+		return nil, err
 	}
 	return left, nil
 }
 
-func (r *Reader) leftOf(ctx context.Context, brokers map[string]string, group string, tag graylib.Tag, until time.Time, lane bool) ([]Left, error) {
+// leftOf counts in the topics of a group, or in its retry topic.
+func (r *Reader) leftOf(ctx context.Context, brokers map[string]string, of Of, tag graylib.Tag, until time.Time, retries bool) ([]Left, error) {
 	var left []Left
+	group := of.Name()
 	for _, broker := range slices.Sorted(maps.Keys(brokers)) {
 		addr := brokers[broker]
-		topics, err := r.api.TopicsOf(ctx, addr, group)
-		if err != nil {
-			return nil, err
-		}
-		if retry := RetryPrefix + group; !slices.Contains(topics, retry) {
-			topics = append(topics, retry) // nothing was consumed of it yet
+		topics := []string{RetryPrefix + group}
+		if !retries {
+			var err error
+			if topics, err = r.api.TopicsOf(ctx, addr, group); err != nil {
+				return nil, err
+			}
+			topics = slices.DeleteFunc(topics, func(t string) bool { return strings.HasPrefix(t, RetryPrefix) })
 		}
 		for _, topic := range topics {
 			queues, err := r.queues(ctx, broker, addr, group, topic)
@@ -72,17 +99,14 @@ func (r *Reader) leftOf(ctx context.Context, brokers map[string]string, group st
 				return nil, err
 			}
 			for _, q := range queues {
-				to, own := q.End, strings.HasPrefix(topic, RetryPrefix)
-				filter, why := filterOf(topic, tag), "stored before until"
-				if own {
+				filter, before, why := filterOf(topic, tag), until, "stored before until"
+				if retries {
 					filter, why = filterOf(topic, graylib.Untagged), "to be delivered again"
-				}
-				if !own || !lane {
-					if to, err = r.api.SearchOffset(ctx, addr, q.remoting(), until); err != nil {
-						return nil, err
+					if of.Kind == graylib.GroupLane {
+						before = time.Time{} // all
 					}
 				}
-				c := r.count(ctx, addr, group, q, max(q.Committed, 0), to, filter, r.limit)
+				c := r.count(ctx, addr, group, q, span{from: max(q.Committed, 0), to: q.End, before: before}, filter, r.limit)
 				if c.N > 0 {
 					left = add(left, Left{group, topic, c, why})
 				}

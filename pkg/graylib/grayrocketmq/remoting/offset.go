@@ -90,8 +90,10 @@ func (c *Client) MinOffset(ctx context.Context, broker string, q Queue) (int64, 
 	return c.queueOffset(ctx, broker, reqMinOffset, "least offset", q, queueFields(q))
 }
 
-// SearchOffset returns the offset of the queue's first message that was stored at t or later, or the one that its next
-// message will have where there is none. Brokers compare milliseconds.
+// SearchOffset returns an offset at or before the queue's first message that was stored at t or later: a place to begin, not
+// one to end at. 5.x returns just that one, or the offset that the next message will have where there is none; 4.9
+// (ConsumeQueue.getOffsetInQueueByTime) the last message's own where all were stored before t, and between two messages the
+// nearer in time. Brokers compare milliseconds.
 func (c *Client) SearchOffset(ctx context.Context, broker string, q Queue, t time.Time) (int64, error) {
 	ext := queueFields(q)
 	ext["timestamp"] = strconv.FormatInt(t.UnixMilli(), 10)
