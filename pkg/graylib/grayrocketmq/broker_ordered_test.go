@@ -267,3 +267,62 @@ func (w *world) size(topic string) int64 {
 	}
 	return n
 }
+
+// TestOrderedFailsAsTheQueueIsGiven: a message fails while its queue is wanted no longer, and its suspension ends before pulling
+// does. It is neither finished nor passed over: whoever has the queue next handles it.
+func TestOrderedFailsAsTheQueueIsGiven(t *testing.T) {
+	w := newWorld(t, listed(graylib.ModeAuto, "gray"))
+	w.createTopic(1)
+	o := newOrder(t)
+	var lane *laneMember
+	wanted := func(yes bool) { // without a kick: what drives the queue learns of it late
+		lane.mu.Lock()
+		defer lane.mu.Unlock()
+		for q, lq := range lane.queues {
+			if q.Topic == w.topic {
+				lq.machine.Want(time.Now(), yes)
+			}
+		}
+	}
+	o.fails = func(tries int, m *primitive.MessageExt) consumer.ConsumeResult {
+		if tries > 1 || string(m.Body) != "fails" {
+			return consumer.ConsumeSuccess
+		}
+		wanted(false)
+		return consumer.SuspendCurrentQueueAMoment
+	}
+	c := w.handled("gray", o.handler("lane"), consumer.WithConsumerOrder(true), consumer.WithSuspendCurrentQueueTimeMillis(10*time.Millisecond))
+	c.mu.Lock()
+	for _, m := range c.joined {
+		if l, ok := m.(*laneMember); ok {
+			lane = l
+		}
+	}
+	c.mu.Unlock()
+	tried := func(id string) bool {
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		return o.tries[id] > 0
+	}
+	p := w.producer("")
+	for range 10 {
+		id := w.sendBody(p, "gray", "fails")
+		eventually(t, "the queue is given", func() bool {
+			lane.mu.Lock()
+			defer lane.mu.Unlock()
+			for q, lq := range lane.queues {
+				if q.Topic == w.topic {
+					return tried(id) && (lq.machine.Settled() || o.has([]string{id})) // or wanted again by a list that was read
+				}
+			}
+			return false
+		})
+		lane.mu.Lock()
+		for _, b := range lane.brokers {
+			lane.balance(b)
+		}
+		lane.mu.Unlock()
+		eventually(t, "the message is handled", func() bool { return o.has([]string{id}) })
+		o.exactlyOnce("failing", []string{id})
+	}
+}

@@ -78,6 +78,8 @@ func (q *laneQueue) beginSome(ctx context.Context, span *ownership.Span, msgs []
 				}
 			} else if q.handle(span, batch) {
 				q.finish(span, batch)
+			} else {
+				q.abandon(span, batch)
 			}
 		}
 	})
@@ -138,7 +140,7 @@ func (q *laneQueue) finish(span *ownership.Span, batch []delivery) {
 	poke(q.room)
 }
 
-// abandon notes that those of the messages that aren't done with count as never begun: whoever has the queue next begins them.
+// abandon notes that those of the messages that aren't done with are left: whoever has the queue next begins them.
 func (q *laneQueue) abandon(span *ownership.Span, batch []delivery) {
 	q.m.mu.Lock()
 	defer q.m.mu.Unlock()

@@ -236,9 +236,7 @@ func (q *laneQueue) pull(ctx context.Context, s *remoting.Session, span *ownersh
 		}
 		q.m.mu.Lock()
 		q.max = r.Max
-		if q.machine.Span() == span {
-			span.Pass(r.Next)
-		}
+		q.machine.Pass(span, r.Next)
 		due := span.Due()
 		q.m.mu.Unlock()
 		if due {

@@ -112,7 +112,7 @@ type Machine struct {
 
 // rules lets tests switch one rule off, to show that the search then finds a broken promise.
 type rules struct {
-	noDrain, commitAfterLoss, unlockUnseen, beginForever, noSettle bool
+	noDrain, commitAfterLoss, unlockUnseen, beginForever, noSettle, abandonFinishes bool
 }
 
 // NewMachine returns the machine of a queue that isn't held. The roster is shared by the queues of one group.
@@ -464,11 +464,23 @@ func (m *Machine) Finish(life *Span, offset int64) {
 	}
 }
 
-// Abandon notes that a message of the life that began with the given span counts as never begun: its handler came to no
-// outcome, and no message behind it has begun.
+// Abandon notes that the handler of a message of the life that began with the given span came to no outcome: the life ends
+// without it, and the next owner begins it.
 func (m *Machine) Abandon(life *Span, offset int64) {
-	if life != nil {
+	switch {
+	case life == nil:
+	case m.rules.abandonFinishes:
+		life.Finish(offset)
+	default:
 		life.Abandon(offset)
+	}
+}
+
+// Pass notes, in the life that began with the given span, that nothing of the group's below offset is left to begin (see
+// [Span.Pass]). Once the queue is being given, or is lost, it does nothing: what a pull then left undone must not be passed.
+func (m *Machine) Pass(life *Span, offset int64) {
+	if m.state == Owned && m.span == life {
+		life.Pass(offset)
 	}
 }
 

@@ -56,7 +56,7 @@ type world struct {
 	trace     *step
 }
 
-type budget struct{ crashes, cuts, modes, seconds, jumps, leaves, drops int8 }
+type budget struct{ crashes, cuts, modes, seconds, jumps, leaves, drops, fails int8 }
 
 type step struct {
 	text string
@@ -135,7 +135,7 @@ func (w *world) key() [16]byte {
 	}
 	str(string(w.mode))
 	b := w.budget
-	num(int64(b.crashes), int64(b.cuts), int64(b.modes), int64(b.seconds), int64(b.jumps), int64(b.leaves), int64(b.drops))
+	num(int64(b.crashes), int64(b.cuts), int64(b.modes), int64(b.seconds), int64(b.jumps), int64(b.leaves), int64(b.drops), int64(b.fails))
 	for _, l := range w.members {
 		m := l.m
 		bit(l.joined, l.left, l.crashed, l.cut, l.tainted, l.leaving, w.listed[l.id], m.wanted, m.connected, m.allowed, m.settling)
@@ -174,7 +174,7 @@ func (w *world) key() [16]byte {
 		if m.span != nil {
 			num(m.span.committed, m.span.next, int64(len(m.span.pending)))
 			for _, e := range m.span.pending {
-				bit(e.finished)
+				bit(e.finished, e.abandoned)
 				num(e.offset)
 			}
 		} else {
@@ -212,7 +212,7 @@ func (w *world) settle(l *life) {
 	}
 	if l.m.forced > forced && !l.tainted { // a handler outlasted the drain limit: its message may be repeated
 		for _, e := range before.pending {
-			if e.offset >= before.Committable() {
+			if e.offset >= before.Committable() && !e.abandoned {
 				w.excused[e.offset]++
 			}
 		}
@@ -313,7 +313,9 @@ func (w *world) check() {
 func (w *world) taint(l *life) {
 	if l.m.span != nil && !l.tainted {
 		for _, e := range l.m.span.pending {
-			w.excused[e.offset]++
+			if !e.abandoned { // that was excused then
+				w.excused[e.offset]++
+			}
 		}
 	}
 	l.tainted = true
@@ -373,8 +375,22 @@ func (w *world) steps() []*world {
 					s.pos++
 				})
 			}
-			for _, e := range m.span.pending {
-				if !e.finished {
+			for j, e := range m.span.pending {
+				// A handler fails, and isn't called again in this life. In order nothing behind its message has begun; others are abandoned
+				// where the life is lost, alone.
+				last := !slices.ContainsFunc(m.span.pending[j+1:], func(e entry) bool { return !e.abandoned })
+				if e.inFlight() && (m.state == Giving && last || m.state == Lost) && w.budget.fails > 0 {
+					try(fmt.Sprintf("%s abandons %d", l.id, e.offset), func(n *world) {
+						n.budget.fails--
+						s := n.members[i]
+						s.m.Abandon(s.m.span, e.offset)
+						s.m.Pass(s.m.span, s.pos)
+						if !s.tainted {
+							n.excused[e.offset]++
+						}
+					})
+				}
+				if e.inFlight() {
 					try(fmt.Sprintf("%s finishes %d", l.id, e.offset), func(n *world) {
 						n.members[i].m.span.Finish(e.offset)
 						n.finished[e.offset]++
@@ -507,7 +523,7 @@ func (w *world) converge() bool {
 			}
 			if s := l.m.span; s != nil && l.spanOf == s && l.alive() {
 				for _, e := range slices.Clone(s.pending) {
-					if !e.finished {
+					if e.inFlight() {
 						s.Finish(e.offset)
 						n.finished[e.offset]++
 						idle = false

@@ -102,12 +102,14 @@ func scenarios() []scenario {
 	return []scenario{
 		{name: "planned: lane joins a stand-in and leaves", own: 1, standIns: 1, joined: 1, budget: budget{leaves: 2, seconds: 2}, states: limit},
 		{name: "planned: two and two", own: 2, standIns: 2, joined: 2, budget: budget{leaves: 1, seconds: 1}, states: limit},
+		{name: "planned: handlers fail while the queue is given", own: 1, standIns: 1, joined: 1, budget: budget{leaves: 1, fails: 2, seconds: 2}, states: limit},
 		{name: "planned: modes", own: 1, standIns: 2, joined: 2, budget: budget{modes: 2, seconds: 1}, states: limit},
 		{name: "planned: a lane that doesn't want the topic, and one that does", own: 2, unwilling: 1, standIns: 1, joined: 2, budget: budget{leaves: 1, seconds: 1}, states: limit},
 		{name: "crash of any", own: 1, standIns: 2, joined: 2, budget: budget{crashes: 1, seconds: 2}, states: limit},
 		{name: "crash of both sides", own: 1, standIns: 2, joined: 3, budget: budget{crashes: 2, seconds: 1}, states: limit},
 		{name: "crash before the newcomer is born", own: 0, standIns: 2, joined: 1, budget: budget{crashes: 1, seconds: 2, jumps: 3}, states: limit},
 		{name: "connection lost and back", own: 1, standIns: 1, joined: 2, budget: budget{drops: 2, seconds: 4}, states: limit},
+		{name: "connection lost while handlers fail", own: 1, standIns: 1, joined: 2, budget: budget{drops: 1, fails: 2, seconds: 2}, states: limit},
 		{name: "cut off", own: 1, standIns: 1, joined: 2, budget: budget{cuts: 1, seconds: 3, jumps: 3}, states: limit},
 		{name: "cut off while modes change", own: 1, standIns: 1, joined: 2, budget: budget{cuts: 1, modes: 1, seconds: 1, jumps: 3}, states: limit},
 		{name: "connection lost, crash", own: 1, standIns: 2, joined: 3, budget: budget{drops: 1, crashes: 1, seconds: 3}, states: limit},
@@ -145,6 +147,7 @@ func TestSearchFindsWhatARuleIsFor(t *testing.T) {
 		{"the right to begin ends with time", rules{beginForever: true}, "cut off", "G6", true},
 		{"a lock is taken from those that are gone alone", rules{unlockUnseen: true}, "planned: lane joins a stand-in and leaves", "mutual exclusion", false},
 		{"settling after a lost connection", rules{noSettle: true}, "connection lost and back", "mutual exclusion", false},
+		{"what was abandoned isn't finished", rules{abandonFinishes: true}, "planned: handlers fail while the queue is given", "G5", false},
 		{"no commit after a loss", rules{commitAfterLoss: true}, "connection lost and back", "G6", true},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

@@ -19,9 +19,12 @@ type Span struct {
 }
 
 type entry struct {
-	offset   int64
-	finished bool
+	offset    int64
+	finished  bool
+	abandoned bool // its handler ended without an outcome
 }
+
+func (e entry) inFlight() bool { return !e.finished && !e.abandoned }
 
 // NewSpan starts a life at the committed offset that was read under the lock. A limit below 1 means [DefaultSpan].
 func NewSpan(committed int64, limit int) *Span {
@@ -34,7 +37,7 @@ func NewSpan(committed int64, limit int) *Span {
 // Len returns the number of messages that would be handled again if the process crashed now.
 func (s *Span) Len() int { return len(s.pending) }
 
-// InFlight returns the number of messages begun and not finished.
+// InFlight returns the number of messages begun, and neither finished nor abandoned.
 func (s *Span) InFlight() int { return s.inFlight }
 
 // Committed returns what the broker has acknowledged.
@@ -61,22 +64,18 @@ func (s *Span) Begin(offset int64) bool {
 
 // Finish notes that the message is done with: handled, or sent back. A message that isn't in flight is ignored.
 func (s *Span) Finish(offset int64) {
-	if i, found := s.find(offset); found && !s.pending[i].finished {
+	if i, found := s.find(offset); found && s.pending[i].inFlight() {
 		s.pending[i].finished = true
 		s.inFlight--
 	}
 }
 
-// Abandon notes that the message's handler ended without an outcome, so that it counts as never begun.
+// Abandon notes that the message's handler ended without an outcome. It is no longer in flight, and nothing is committed past
+// it: in this life it doesn't begin again, whoever owns the queue next begins it. A message that isn't in flight is ignored.
 func (s *Span) Abandon(offset int64) {
-	if i, found := s.find(offset); found && !s.pending[i].finished {
-		s.pending = slices.Delete(s.pending, i, i+1)
+	if i, found := s.find(offset); found && s.pending[i].inFlight() {
+		s.pending[i].abandoned = true
 		s.inFlight--
-		if len(s.pending) > 0 {
-			s.next = s.pending[len(s.pending)-1].offset + 1
-		} else {
-			s.next = s.committed
-		}
 	}
 }
 
@@ -105,7 +104,7 @@ func (s *Span) Commit(offset int64) {
 	s.next = max(s.next, offset)
 	n := 0
 	for n < len(s.pending) && s.pending[n].offset < offset {
-		if !s.pending[n].finished {
+		if s.pending[n].inFlight() {
 			s.inFlight-- // committed past it: a forced handoff gave it up
 		}
 		n++

@@ -13,6 +13,7 @@ type reference struct {
 	limit     int
 	committed int64
 	begun     map[int64]bool // offset -> finished
+	abandoned map[int64]bool
 	order     []int64
 }
 
@@ -43,7 +44,7 @@ func TestSpanAgreesWithItsDefinition(t *testing.T) {
 		start := rapid.Int64Range(0, 1000).Draw(t, "start")
 		limit := rapid.IntRange(1, 8).Draw(t, "limit")
 		s := NewSpan(start, limit)
-		r := &reference{limit: limit, committed: start, begun: map[int64]bool{}}
+		r := &reference{limit: limit, committed: start, begun: map[int64]bool{}, abandoned: map[int64]bool{}}
 		next := start
 		t.Repeat(map[string]func(*rapid.T){
 			"begin": func(t *rapid.T) {
@@ -61,7 +62,7 @@ func TestSpanAgreesWithItsDefinition(t *testing.T) {
 			"finish": func(t *rapid.T) {
 				var open []int64
 				for _, o := range r.uncovered() {
-					if !r.begun[o] {
+					if !r.begun[o] && !r.abandoned[o] {
 						open = append(open, o)
 					}
 				}
@@ -71,6 +72,20 @@ func TestSpanAgreesWithItsDefinition(t *testing.T) {
 				o := rapid.SampledFrom(open).Draw(t, "offset")
 				s.Finish(o)
 				r.begun[o] = true
+			},
+			"abandon": func(t *rapid.T) {
+				var open []int64
+				for _, o := range r.uncovered() {
+					if !r.begun[o] && !r.abandoned[o] {
+						open = append(open, o)
+					}
+				}
+				if len(open) == 0 {
+					t.Skip("nothing in flight")
+				}
+				o := rapid.SampledFrom(open).Draw(t, "offset")
+				s.Abandon(o)
+				r.abandoned[o] = true
 			},
 			"commit": func(t *rapid.T) {
 				s.Commit(s.Committable())
@@ -90,7 +105,7 @@ func TestSpanAgreesWithItsDefinition(t *testing.T) {
 				}
 				inFlight := 0
 				for _, o := range r.uncovered() {
-					if !r.begun[o] {
+					if !r.begun[o] && !r.abandoned[o] {
 						inFlight++
 					}
 				}
@@ -118,17 +133,31 @@ func TestSpanNeverBlocksForever(t *testing.T) {
 	}
 }
 
-func TestAbandonedMessageWasNeverBegun(t *testing.T) {
+// TestAbandonedMessageIsNotCommitted: neither what begins or finishes behind an abandoned message nor what is passed lets a
+// commit go past it.
+func TestAbandonedMessageIsNotCommitted(t *testing.T) {
 	s := NewSpan(10, 4)
-	s.Begin(12)
-	s.Begin(15)
+	for _, offset := range []int64{12, 15, 16} {
+		s.Begin(offset)
+	}
 	s.Finish(12)
 	s.Abandon(15)
-	if got := s.Committable(); got != 13 {
-		t.Errorf("Committable() = %d, want 13: 15 must be handled by the next owner", got)
+	s.Abandon(15) // once
+	s.Finish(15)  // not in flight: ignored
+	s.Finish(16)
+	s.Pass(30)
+	if got := s.Committable(); got != 15 {
+		t.Errorf("Committable() = %d, want 15: it must be handled by the next owner", got)
 	}
-	if !s.Begin(15) {
-		t.Error("an abandoned message can't begin again")
+	if got := s.InFlight(); got != 0 {
+		t.Errorf("InFlight() = %d, want 0: nobody finishes an abandoned message", got)
+	}
+	if s.Begin(15) {
+		t.Error("an abandoned message began again in the same life")
+	}
+	s.Commit(15)
+	if got := s.Len(); got != 2 || s.Due() {
+		t.Errorf("after the commit Len() = %d, want 2, and Due() = %v, want false", got, s.Due())
 	}
 }
 
@@ -144,7 +173,8 @@ func BenchmarkSpan(b *testing.B) {
 	}
 }
 
-// TestAbandonedWhileGiving: a message whose handler came to no outcome is not waited for, and not committed.
+// TestAbandonedWhileGiving: a message whose handler came to no outcome is not waited for, and not committed, also where what was
+// pulled is noted as seen to after that.
 func TestAbandonedWhileGiving(t *testing.T) {
 	now := time.Now()
 	me := "h@" + InstanceName("a", "gray", Own, []string{"t"}, "1")
@@ -174,6 +204,7 @@ func TestAbandonedWhileGiving(t *testing.T) {
 		t.Fatalf("a message is in flight, and the machine wants %+v", a)
 	}
 	m.Abandon(life, 6)
+	m.Pass(life, 7)
 	if a := m.Next(now); a.Kind != DoCommit || a.Offset != 6 {
 		t.Errorf("the machine wants %+v, want to commit 6", a)
 	}
