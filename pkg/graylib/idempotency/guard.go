@@ -155,12 +155,15 @@ func (g *Guard) Begin(ctx context.Context, key string) (*Claim, error) {
 			return c, nil
 		case state == Claimed:
 			g.stats.claimed.Add(1)
+			c.mu.Lock() // renew reads it
 			c.renewal = time.AfterFunc(g.lease/3, c.renew)
+			c.mu.Unlock()
 			return c, nil
-		case time.Since(began) >= g.wait || !sleep(ctx, min(pause, g.wait-time.Since(began))) && ctx.Err() == nil:
+		case time.Since(began) >= g.wait:
 			g.stats.held.Add(1)
 			return nil, fmt.Errorf("%w: %q, for %v", ErrHeld, key, g.wait)
 		}
+		sleep(ctx, min(pause, g.wait-time.Since(began))) // where ctx ends, the next look says so
 	}
 }
 
@@ -216,10 +219,10 @@ type Claim struct {
 	key, owner string
 	duplicate  bool
 	unguarded  bool // there is no claim: the store had failed
-	renewal    *time.Timer
 
-	mu    sync.Mutex
-	ended bool
+	mu      sync.Mutex
+	renewal *time.Timer
+	ended   bool
 }
 
 // Duplicate tells that the work was done before: it is not to begin.

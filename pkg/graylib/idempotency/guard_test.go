@@ -224,6 +224,19 @@ func TestHeldForTooLong(t *testing.T) {
 	stats(t, g, idempotency.Stats{Claimed: 1, Held: 1, Duplicates: 1})
 }
 
+// TestRenewedWhileItsWorkRuns: work that outlasts its lease keeps its key. It does nothing meanwhile that would put its goroutine and
+// the renewing one in order, so that the race detector sees what they share.
+func TestRenewedWhileItsWorkRuns(t *testing.T) {
+	g, _ := newGuard(t, memory(t), idempotency.WithLease(150*time.Millisecond), idempotency.WithWait(0))
+	c := begin(t, g, "k")
+	time.Sleep(200 * time.Millisecond) // the work
+	if _, err := g.Begin(t.Context(), "k"); !errors.Is(err, idempotency.ErrHeld) {
+		t.Errorf("beyond its first lease: %v, want it to be held", err)
+	}
+	c.End(true)
+	stats(t, g, idempotency.Stats{Claimed: 1, Held: 1})
+}
+
 // Who is gone without a word holds its key for a lease, no longer.
 func TestCrashedOwner(t *testing.T) {
 	store := memory(t)
