@@ -8,13 +8,23 @@ import (
 // ConsumerState is what a consumer of messages says of itself, as GET [StatusPath] shows it. It is read from memory: no
 // broker is asked.
 type ConsumerState struct {
-	Group         string            `json:"group"`         // the application's, namespace included
-	Subscriptions map[string]string `json:"subscriptions"` // the application's own: topic -> expression
+	Group         string            `json:"group"`           // the application's, namespace included
+	Model         MessageModel      `json:"model,omitempty"` // empty from a graylib that didn't say it yet: clustering, as most are
+	Subscriptions map[string]string `json:"subscriptions"`   // the application's own: topic -> expression
 	Suspended     bool              `json:"suspended,omitempty"`
 	Groups        []GroupState      `json:"groups,omitempty"` // those that it is a member of now
 	Counts        []MessageCount    `json:"counts,omitempty"` // since the start of the process
 	Tallies       []GroupTally      `json:"tallies,omitempty"`
 }
+
+// MessageModel is which instances get a message.
+type MessageModel string
+
+// The models, as RocketMQ calls them.
+const (
+	ModelClustering   MessageModel = "clustering"   // one of a group's members
+	ModelBroadcasting MessageModel = "broadcasting" // each of them: there is no <group>__tagged, and nobody owns a queue
+)
 
 // GroupKind is which of the three sorts of consumer group one is (design/messages.md).
 type GroupKind string

@@ -1,6 +1,7 @@
 package doctorcmd
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -19,18 +20,22 @@ type consumer struct {
 	service string // empty = not known
 	group   string
 	topics  []string
+	model   graylib.MessageModel
 }
+
+func (c consumer) broadcasting() bool { return c.model == graylib.ModelBroadcasting }
 
 // consumers returns those that instances run, and that the command line names.
 func (d *doctor) consumers() []consumer {
 	var list []consumer
-	add := func(service, group string, topics []string) {
+	add := func(service, group string, model graylib.MessageModel, topics []string) {
 		i := slices.IndexFunc(list, func(c consumer) bool { return c.group == group })
 		if i < 0 {
 			i = len(list)
 			list = append(list, consumer{service: service, group: group})
 		}
 		c := &list[i]
+		c.model = cmp.Or(c.model, model)
 		c.topics = append(c.topics, topics...)
 		slices.Sort(c.topics)
 		c.topics = slices.Compact(c.topics)
@@ -40,18 +45,21 @@ func (d *doctor) consumers() []consumer {
 			continue
 		}
 		for _, c := range in.Status.Consumers {
-			add(in.Service, c.Group, slices.Collect(maps.Keys(c.Subscriptions)))
+			add(in.Service, c.Group, c.Model, slices.Collect(maps.Keys(c.Subscriptions)))
 		}
 	}
 	if d.group != "" {
-		add("", d.group, d.topics)
+		add("", d.group, "", d.topics)
 	}
 	return list
 }
 
 // groups returns the names of the groups of a consumer.
 func (d *doctor) groups(c consumer) []lanestate.Of {
-	of := []lanestate.Of{{Base: c.group, Kind: graylib.GroupBase}, {Base: c.group, Kind: graylib.GroupTagged}}
+	of := []lanestate.Of{{Base: c.group, Kind: graylib.GroupBase}}
+	if !c.broadcasting() {
+		of = append(of, lanestate.Of{Base: c.group, Kind: graylib.GroupTagged})
+	}
 	for _, l := range d.rules.Lanes() {
 		of = append(of, lanestate.Of{Base: c.group, Kind: graylib.GroupLane, Lane: l.Tag})
 	}
@@ -244,7 +252,9 @@ func (d *doctor) checkGroups(ctx context.Context, brokers map[string]string, set
 	}
 }
 
-// checkMembers checks that the members of a consumer's groups are graylib's, of the same version, with the group's filter.
+// checkMembers checks that the members of a consumer's groups are graylib's, of the same version, with the group's filter. Where
+// it broadcasts, the client's own consumers are the members and choose their ids, and <group> has the application's filter: there
+// the lanes' filters alone can be checked.
 func (d *doctor) checkMembers(ctx context.Context, brokers map[string]string, c consumer) {
 	before := d.count(failed)
 	members := 0
@@ -257,14 +267,18 @@ func (d *doctor) checkMembers(ctx context.Context, brokers map[string]string, c 
 			}
 			members += len(conns.Members)
 			for _, m := range conns.Members {
-				d.checkMember(of, m)
+				if !c.broadcasting() {
+					d.checkMember(of, m)
+				}
 			}
-			if len(conns.Members) > 0 {
+			if len(conns.Members) > 0 && !(c.broadcasting() && of.Kind == graylib.GroupBase) {
 				d.checkSubscriptions(of, c, conns.Subscriptions)
 			}
 		}
 	}
-	if d.count(failed) == before && members > 0 {
+	if d.count(failed) == before && members > 0 && c.broadcasting() {
+		d.add(ok, "members", "", "%s in the groups of %s, which broadcasts", plural(members, "member", "members"), c.group)
+	} else if d.count(failed) == before && members > 0 {
 		d.add(ok, "members", "", "%s in the groups of %s, all with the groups' filters", plural(members, "member", "members"), c.group)
 	}
 }

@@ -196,6 +196,26 @@ func TestGood(t *testing.T) {
 	}
 }
 
+// TestBroadcasting: a consumer that broadcasts has the client's own members, the application's filter and no <group>__tagged.
+func TestBroadcasting(t *testing.T) {
+	s := good(t)
+	s.instances = nil
+	s.groups = []string{"g", "g_gray"}
+	s.members = map[string]string{"g": member("DEFAULT#a#-#g", "T", "*"), "g_gray": member("DEFAULT#a#gray#g_gray", "T", "gray_tag = 'gray'")}
+	s.instance(t, "", graylib.Status{Instance: "a-1", Consumers: []graylib.ConsumerState{{
+		Group: "g", Model: graylib.ModelBroadcasting, Subscriptions: map[string]string{"T": "*"},
+	}}})
+	s.instance(t, "gray", graylib.Status{Instance: "a-2"})
+	if lines, err := s.doctor(t, "--create"); err != nil || len(lines) != 0 || len(s.made) != 0 {
+		t.Errorf("%v, made %q\n%s", err, s.made, strings.Join(lines, "\n"))
+	}
+	s.members["g_gray"] = member("DEFAULT#a#gray#g_gray", "T", "*")
+	lines, err := s.doctor(t)
+	if err == nil || len(lines) == 0 || !strings.HasPrefix(lines[0], `✘ members group g_gray is subscribed to topic T with "*"`) {
+		t.Errorf("a lane's member with a wrong filter: %v\n%s", err, strings.Join(lines, "\n"))
+	}
+}
+
 // TestFindings breaks one thing at a time.
 func TestFindings(t *testing.T) {
 	for _, tc := range []struct {
