@@ -31,7 +31,8 @@ their body, keys, tags and message id. All groups of that topic see them: one th
 again, unless it knows the message by its id (the idempotency hook does).
 
 What was sent is remembered at the broker, so that each is sent once, however often this runs; where it is interrupted between
-two messages, or the broker's answer is lost, the one in between may be sent twice.`,
+two messages, or the broker's answer is lost, the one in between may be sent twice. What is remembered is how far they were sent:
+one sent by --id while others before it were not is sent once more with those.`,
 		Example: "  graychain lanes resend gray --dry-run\n  graychain lanes resend gray --group test-a --topic TEST_MQ",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -55,8 +55,11 @@ type Resent struct {
 // Resend sends dead letters to the topic that they were sent to first, each once; all groups of the topic see them, and those
 // that had handled them do so again, where they don't know the message by its id (the group's retry topic is no way: brokers make
 // dead letters at once of what is sent there while queues of the group are locked). What was sent is remembered at the broker, as the offset of a group per topic
-// ([graylib.GroupResend]) in the dead letters' queue. Body, keys, tag, gray tag and message id stay as they were; the
+// ([graylib.GroupResend]) in each of the dead letters' queues. Body, keys, tag, gray tag and message id stay as they were; the
 // deliveries are counted from the beginning. Dead letters stay where they are, until the broker deletes them with age.
+//
+// What is remembered is how far they were sent. One that is asked for by its id is part of that only where it is the very next
+// in its queue: otherwise the run that sends those before it sends it once more.
 //
 // Where the process dies, or the broker's answer is lost, between the sending of a message and the remembering, that one is
 // sent again by the next run. Two runs at the same time exclude each other by the broker's queue lock.
@@ -64,7 +67,7 @@ func (r *Reader) Resend(ctx context.Context, brokers map[string]string, o Resend
 	var sum Resent
 	found := false
 	for _, broker := range slices.Sorted(maps.Keys(brokers)) {
-		b := resender{Reader: r, o: o, broker: broker, addr: brokers[broker], brokers: brokers, progress: make(map[string]int64), id: "graychain-resend-" + rand.Text()}
+		b := resender{Reader: r, o: o, broker: broker, addr: brokers[broker], brokers: brokers, progress: make(map[lettersOf]int64), id: "graychain-resend-" + rand.Text()}
 		err := b.run(ctx)
 		sum.Sent += b.sum.Sent
 		sum.Before += b.sum.Before
@@ -79,6 +82,12 @@ func (r *Reader) Resend(ctx context.Context, brokers map[string]string, o Resend
 	return sum, nil
 }
 
+// lettersOf is what is remembered of each: the dead letters in one queue that were sent to one topic first.
+type lettersOf struct {
+	queue int
+	topic string
+}
+
 // resender sends one broker's dead letters of one group.
 type resender struct {
 	*Reader
@@ -87,7 +96,7 @@ type resender struct {
 	addr     string
 	brokers  map[string]string
 	id       string // of the lock's holder
-	progress map[string]int64
+	progress map[lettersOf]int64
 	sum      Resent
 	found    bool
 }
@@ -197,19 +206,20 @@ func progressGroup(topic string) string { return graylib.GroupResend + graylib.G
 
 // sentUpTo is the offset up to which a topic's dead letters of the queue were sent again.
 func (b *resender) sentUpTo(ctx context.Context, q Queue, topic string) (int64, error) {
-	if at, ok := b.progress[topic]; ok {
+	of := lettersOf{q.ID, topic}
+	if at, ok := b.progress[of]; ok {
 		return at, nil
 	}
 	at, _, err := b.api.ConsumerOffset(ctx, b.addr, progressGroup(topic), q.remoting())
 	if err == nil {
-		b.progress[topic] = at
+		b.progress[of] = at
 	}
 	return at, err
 }
 
 func (b *resender) remember(ctx context.Context, q Queue, topic string, next int64) error {
 	group := progressGroup(topic)
-	if b.progress[topic] == 0 { // perhaps the first time: brokers take no offset of a group that they don't know
+	if b.progress[lettersOf{q.ID, topic}] == 0 { // perhaps the first time: brokers take no offset of a group that they don't know
 		if _, err := b.api.Group(ctx, b.addr, group); errors.Is(err, remoting.ErrNoGroup) {
 			err = b.api.CreateGroup(ctx, b.addr, group, nil)
 			if err != nil {
@@ -222,7 +232,7 @@ func (b *resender) remember(ctx context.Context, q Queue, topic string, next int
 	if err := b.api.SetConsumerOffset(ctx, b.addr, group, q.remoting(), next); err != nil {
 		return err
 	}
-	b.progress[topic] = next
+	b.progress[lettersOf{q.ID, topic}] = next
 	return nil
 }
 

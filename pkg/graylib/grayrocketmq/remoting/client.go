@@ -111,8 +111,13 @@ func hasCode(err error, codes ...int) bool {
 	return errors.As(err, &r) && slices.Contains(codes, r.Code)
 }
 
+// once are the codes of requests that are never asked a second time by Invoke: the broker may have stored the message, and would
+// store it again.
+var once = []int{reqSend, reqSendBack}
+
 // Invoke sends a request to an address and returns the answer, whatever its code. An error means that there is none; it
-// wraps [ErrUnreachable], or the context's error beside it.
+// wraps [ErrUnreachable], or the context's error beside it. Where a connection that had been idle is lost, the request is asked
+// again on a new one, unless it stores a message.
 func (c *Client) Invoke(ctx context.Context, addr string, req Command) (Command, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.config.Timeout)
 	defer cancel()
@@ -131,8 +136,8 @@ func (c *Client) Invoke(ctx context.Context, addr string, req Command) (Command,
 			return answer, nil
 		case errors.Is(err, ErrMalformedFrame) && !errors.Is(err, errLost): // our own request is too large
 			return Command{}, err
-		case reused && errors.Is(err, errLost) && ctx.Err() == nil:
-			continue // it had been idle and the other side closed it: every request here can be asked twice
+		case reused && errors.Is(err, errLost) && ctx.Err() == nil && !slices.Contains(once, req.Code):
+			continue // it had been idle and the other side closed it
 		}
 		return Command{}, fmt.Errorf("%w: request %d to %s: %w", ErrUnreachable, req.Code, addr, err)
 	}

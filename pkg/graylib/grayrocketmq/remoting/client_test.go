@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/apache/rocketmq-client-go/v2/primitive"
 	"github.com/google/go-cmp/cmp"
 	"go.uber.org/goleak"
 
@@ -73,6 +74,33 @@ func TestReconnect(t *testing.T) {
 	s.Handle(reqMinOffset, func(remotingtest.Request) remotingtest.Response { return remotingtest.Response{Hangup: true} })
 	if _, err := c.MinOffset(t.Context(), s.Addr, Queue{}); !errors.Is(err, ErrUnreachable) {
 		t.Errorf("a server that hangs up gave %v, want ErrUnreachable", err)
+	}
+}
+
+// TestStoredOnce: a broker that stores a message and closes the connection instead of answering isn't sent it again.
+func TestStoredOnce(t *testing.T) {
+	s := remotingtest.Start(t)
+	s.Handle(reqMinOffset, func(remotingtest.Request) remotingtest.Response {
+		return remotingtest.Response{Ext: map[string]string{"offset": "7"}}
+	})
+	c := newClient(t, Config{NameServers: []string{s.Addr}})
+	for name, store := range map[string]func() error{
+		"send":      func() error { return c.Send(t.Context(), s.Addr, "g", Outgoing{Topic: "T"}) },
+		"send back": func() error { return c.SendBack(t.Context(), s.Addr, "g", &primitive.MessageExt{}, 0, 16) },
+	} {
+		if _, err := c.MinOffset(t.Context(), s.Addr, Queue{}); err != nil { // the connection is one that was used before
+			t.Fatal(err)
+		}
+		for _, code := range once {
+			s.Handle(code, func(remotingtest.Request) remotingtest.Response { return remotingtest.Response{Hangup: true} })
+		}
+		before := len(s.Seen())
+		if err := store(); !errors.Is(err, ErrUnreachable) {
+			t.Errorf("%s: %v, want ErrUnreachable", name, err)
+		}
+		if got := len(s.Seen()) - before; got != 1 {
+			t.Errorf("%s was asked %d times, want once", name, got)
+		}
 	}
 }
 
