@@ -38,12 +38,12 @@ type Consumer struct {
 	subs      []*subscription
 	suspended bool
 	joined    []joined
-	brokers   map[string]string
 	lanes     *lanesSeen // where it broadcasts
 	keeper    *keeper
 	unlist    func() // takes the consumer off the runtime's list
 
-	api *remoting.Client // made with the consumer; connects when first used
+	api     *remoting.Client // made with the consumer; connects when first used
+	masters masters          // of the brokers that have its topics
 }
 
 var _ rocketmq.PushConsumer = (*Consumer)(nil)
@@ -110,7 +110,7 @@ func OpenConsumer(client []consumer.Option, opts ...ConsumerOption) (*Consumer, 
 	if err != nil {
 		return nil, fmt.Errorf("%w: name server: %w: set consumer.WithNameServer or %s", ErrInvalidOption, err, graylib.EnvNamesrvAddr)
 	}
-	c.live.ask = c.askLive
+	c.live.ask, c.masters.route = c.askLive, c.api.Route
 	prepareProcess(o.rt)
 	return c, nil
 }
@@ -230,7 +230,7 @@ func (c *Consumer) Shutdown() error {
 // leaveAll leaves all groups at once and returns the number of handlers that were still running.
 func (c *Consumer) leaveAll() int {
 	c.mu.Lock()
-	members, brokers := c.joined, c.brokers
+	members := c.joined
 	c.joined = nil
 	c.mu.Unlock()
 	ctx, cancel := context.WithTimeout(context.Background(), c.opts.drain)
@@ -241,7 +241,7 @@ func (c *Consumer) leaveAll() int {
 	left := make([]int, len(members))
 	var wg sync.WaitGroup
 	for i, m := range members {
-		wg.Go(func() { left[i] = m.leave(ctx, brokers) })
+		wg.Go(func() { left[i] = m.leave(ctx) })
 	}
 	wg.Wait()
 	n := 0
@@ -317,10 +317,7 @@ func (c *Consumer) laneLive(tag graylib.Tag) bool {
 
 // askLive asks the brokers whether a lane's group has a live member of the lane's own; stand-ins are always there.
 func (c *Consumer) askLive(ctx context.Context, tag graylib.Tag) (bool, error) {
-	c.mu.Lock()
-	brokers := c.brokers
-	c.mu.Unlock()
-	for _, addr := range brokers {
+	for _, addr := range c.masters.addresses() {
 		members, err := c.api.Members(ctx, addr, laneGroup(c.baseGroup(), tag))
 		if err != nil {
 			return false, err

@@ -158,11 +158,10 @@ func (k *keeper) reconcile(ctx context.Context) error {
 		}
 	}
 	c.joined = staying
-	brokers := c.brokers
 	c.mu.Unlock()
 
 	for _, m := range leaving {
-		k.leave(ctx, m, brokers)
+		k.leave(ctx, m)
 	}
 	if len(join) > 0 {
 		if err := k.join(ctx, subs, join, prepare); err != nil {
@@ -187,10 +186,10 @@ func (k *keeper) reconcile(ctx context.Context) error {
 	return nil
 }
 
-func (k *keeper) leave(ctx context.Context, m joined, brokers map[string]string) {
+func (k *keeper) leave(ctx context.Context, m joined) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), k.c.opts.drain)
 	defer cancel()
-	if n := m.leave(ctx, brokers); n > 0 {
+	if n := m.leave(ctx); n > 0 {
 		k.c.log().Warn("left a group while handlers were running; their messages are delivered again", "group", m.group(), "handlers", n)
 		return
 	}
@@ -205,9 +204,7 @@ func (k *keeper) join(ctx context.Context, subs []*subscription, join, prepare [
 		return err
 	}
 	brokers := brokersOf(routes)
-	c.mu.Lock()
-	c.brokers = brokers
-	c.mu.Unlock()
+	c.masters.set(brokers)
 	f := &firstOffsets{api: c.api, id: instanceName(c.rt.Identity(), "first"), base: c.baseGroup(), from: c.set.from, at: c.from}
 	if prepare, err = k.needed(ctx, f, subs, join, prepare); err != nil {
 		return err

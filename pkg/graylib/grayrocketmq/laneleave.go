@@ -77,7 +77,7 @@ func (m *laneMember) close() {
 const leaveMargin = 3 * time.Second
 
 // leave gives all queues up, and leaves the group when that is done. It returns the number of handlers still running.
-func (m *laneMember) leave(ctx context.Context, _ map[string]string) int {
+func (m *laneMember) leave(ctx context.Context) int {
 	m.close()
 	m.unwatch()
 	until := m.c.opts.drain + leaveMargin

@@ -41,7 +41,7 @@ type joined interface {
 	unsuspend()
 	unsubscribe(topic string) error
 	lag(sum map[string]int64) // adds, by topic, the messages that aren't consumed yet
-	leave(ctx context.Context, brokers map[string]string) int
+	leave(ctx context.Context) int
 	state() graylib.GroupState
 }
 
@@ -159,7 +159,7 @@ const (
 // commit has the client persist its offsets and sees to it that the brokers have them. The client does so one-way; the last
 // handlers' results may reach its memory a little after they returned; and it forgets the offsets of all queues when it
 // gives up one (offset_store.go:273), until the next message: what is still behind then is committed from here.
-func (m *member) commit(ctx context.Context, brokers map[string]string) {
+func (m *member) commit(ctx context.Context) {
 	client, ok := m.client.(interface{ PersistConsumerOffset() error })
 	want := m.flow.committable()
 	if !ok || len(want) == 0 {
@@ -174,7 +174,7 @@ func (m *member) commit(ctx context.Context, brokers map[string]string) {
 			break
 		}
 		for q, next := range want {
-			if m.committed(ctx, brokers, q, next, try >= commitTrust) {
+			if m.committed(ctx, q, next, try >= commitTrust) {
 				delete(want, q)
 			}
 		}
@@ -190,25 +190,23 @@ func (m *member) commit(ctx context.Context, brokers map[string]string) {
 }
 
 // committed tells whether a broker has a queue's offset, and sets it where we shall.
-func (m *member) committed(ctx context.Context, brokers map[string]string, mq primitive.MessageQueue, next int64, set bool) bool {
+func (m *member) committed(ctx context.Context, mq primitive.MessageQueue, next int64, set bool) bool {
 	q := remoting.Queue{Topic: mq.Topic, Broker: mq.BrokerName, ID: mq.QueueId}
-	addr, ok := brokers[mq.BrokerName]
-	if !ok {
-		return false
-	}
-	stored, _, err := m.c.api.ConsumerOffset(ctx, addr, m.place.group, q)
-	if err != nil {
-		return false
-	}
-	if set && stored < next {
-		return m.c.api.SetConsumerOffset(ctx, addr, m.place.group, q, next) == nil
-	}
-	return stored >= next
+	there := false
+	err := m.c.masters.ask(ctx, mq.BrokerName, mq.Topic, func(addr string) error {
+		stored, _, err := m.c.api.ConsumerOffset(ctx, addr, m.place.group, q)
+		if there = stored >= next; err == nil && set && !there {
+			err = m.c.api.SetConsumerOffset(ctx, addr, m.place.group, q, next)
+			there = true
+		}
+		return err
+	})
+	return err == nil && there
 }
 
 // leave ends the member: nothing more begins, what runs may finish as long as ctx allows, offsets are committed. It returns
 // the number of handlers still running.
-func (m *member) leave(ctx context.Context, brokers map[string]string) int {
+func (m *member) leave(ctx context.Context) int {
 	m.flow.close()
 	if m.ended != nil { // it was started
 		m.ended()
@@ -218,7 +216,7 @@ func (m *member) leave(ctx context.Context, brokers map[string]string) int {
 	if m.c.broadcasting() {
 		sleep(context.WithoutCancel(ctx), broadcastSettle) // then Shutdown writes the file
 	} else {
-		m.commit(context.WithoutCancel(ctx), brokers)
+		m.commit(context.WithoutCancel(ctx))
 	}
 	if err := m.client.Shutdown(); err != nil {
 		m.c.log().Warn("the RocketMQ client's shutdown failed", "group", m.place.group, "error", err)

@@ -2,8 +2,6 @@ package grayrocketmq
 
 import (
 	"context"
-	"fmt"
-	"maps"
 	"math"
 	"runtime"
 
@@ -91,10 +89,9 @@ func (m *member) batch(ctx context.Context, batch []delivery, mq *primitive.Mess
 // has lost the queue.
 func (m *member) sendBack(ctx context.Context, msg *primitive.MessageExt, t *ticket, level int) bool {
 	for wait := errorPause; ; wait = min(2*wait, redialMost) {
-		addr, err := m.broker(ctx, msg)
-		if err == nil {
-			err = m.c.api.SendBack(ctx, addr, m.place.group, msg, level, m.deliveries())
-		}
+		err := m.c.masters.ask(ctx, msg.Queue.BrokerName, msg.Queue.Topic, func(addr string) error {
+			return m.c.api.SendBack(ctx, addr, m.place.group, msg, level, m.deliveries())
+		})
 		if err == nil {
 			return true
 		}
@@ -103,28 +100,4 @@ func (m *member) sendBack(ctx context.Context, msg *primitive.MessageExt, t *tic
 			return false
 		}
 	}
-}
-
-// broker returns the address of the broker that a message came from.
-func (m *member) broker(ctx context.Context, msg *primitive.MessageExt) (string, error) {
-	name := msg.Queue.BrokerName
-	m.c.mu.Lock()
-	addr := m.c.brokers[name]
-	m.c.mu.Unlock()
-	if addr != "" {
-		return addr, nil
-	}
-	r, err := m.c.api.Route(ctx, msg.Queue.Topic)
-	if err != nil {
-		return "", err
-	}
-	if addr = r.Brokers[name]; addr == "" {
-		return "", fmt.Errorf("%w: %q", errNoMaster, name)
-	}
-	m.c.mu.Lock()
-	defer m.c.mu.Unlock()
-	all := maps.Clone(m.c.brokers)
-	all[name] = addr
-	m.c.brokers = all
-	return addr, nil
 }

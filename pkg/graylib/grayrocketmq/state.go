@@ -26,6 +26,9 @@ func (c *Consumer) State() graylib.ConsumerState {
 	}
 	members := slices.Clone(c.joined)
 	c.mu.Unlock()
+	if s.Model = graylib.ModelClustering; c.broadcasting() {
+		s.Model = graylib.ModelBroadcasting
+	}
 	for _, m := range members {
 		g := m.state()
 		slices.SortFunc(g.Queues, func(a, b graylib.QueueState) int {
@@ -138,22 +141,19 @@ func (m *member) follow(ctx context.Context) {
 	for {
 		at := make(map[primitive.MessageQueue]queueOffsets)
 		queues, _ := m.flow.held()
-		m.c.mu.Lock()
-		brokers := m.c.brokers
-		m.c.mu.Unlock()
 		for _, mq := range queues {
-			addr, ok := brokers[mq.BrokerName]
-			if !ok {
-				continue
-			}
 			q := remoting.Queue{Topic: mq.Topic, Broker: mq.BrokerName, ID: mq.QueueId}
-			committed, found, err := m.c.api.ConsumerOffset(ctx, addr, m.place.group, q)
-			if err != nil || !found {
-				continue
-			}
-			if end, err := m.c.api.MaxOffset(ctx, addr, q); err == nil {
-				at[mq] = queueOffsets{committed, end}
-			}
+			_ = m.c.masters.ask(ctx, mq.BrokerName, mq.Topic, func(addr string) error { // or it isn't known this time
+				committed, found, err := m.c.api.ConsumerOffset(ctx, addr, m.place.group, q)
+				if err != nil || !found {
+					return err
+				}
+				end, err := m.c.api.MaxOffset(ctx, addr, q)
+				if err == nil {
+					at[mq] = queueOffsets{committed, end}
+				}
+				return err
+			})
 		}
 		if ctx.Err() != nil {
 			return
