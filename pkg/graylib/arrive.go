@@ -58,8 +58,8 @@ func (a *Arrived) Own(key any) (value any, ok bool) {
 // Arrival returns the arrival that the context belongs to.
 func (a *Arrived) Arrival() *Arrival { return &a.arrival }
 
-// SetClientAddr says where the request came from, as [WithClientAddr] does for a context. It must come before the request is
-// served.
+// SetClientAddr says where the request came from, as [WithClientIP] does for a context; the address isn't taken to pieces before
+// somebody asks. It must come before the request is served, and addr must not change any more.
 func (a *Arrived) SetClientAddr(addr net.Addr) { a.client = addr }
 
 // Arrive takes in what a caller sent: it returns a context with the tag, request id and trace of c, and notes this

@@ -78,6 +78,7 @@ type clientSide struct {
 	*options
 	endpoint  string // in the registry
 	discovers bool   // instances are chosen here
+	proxied   bool   // Kitex leaves instance middlewares out, and send is one
 	table     atomic.Pointer[graylib.Table]
 }
 
@@ -102,7 +103,8 @@ func (c *clientSide) finish(co *client.Options, _ *utils.Slice) {
 	if c.rt.Telemetry() != nil {
 		traceStreams(co)
 	}
-	if c.rt.Registry() == nil || co.Targets != "" || co.Proxy != nil {
+	c.proxied = co.Proxy != nil
+	if c.rt.Registry() == nil || co.Targets != "" || c.proxied {
 		return
 	}
 	c.discovers = true

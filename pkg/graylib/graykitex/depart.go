@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/bytedance/gopkg/cloud/metainfo"
@@ -15,6 +16,7 @@ import (
 	"github.com/cloudwego/kitex/pkg/rpcinfo"
 	"github.com/cloudwego/kitex/pkg/rpcinfo/remoteinfo"
 	"github.com/cloudwego/kitex/pkg/streaming"
+	"github.com/cloudwego/kitex/transport"
 
 	"github.com/graychain/graychain/pkg/graylib"
 )
@@ -26,9 +28,10 @@ type departure struct {
 	ri     rpcinfo.RPCInfo
 	direct bool           // what it carries is written straight into the message
 	table  *graylib.Table // nil: nothing is chosen here
-	first  try            // where direct is set
+	first  try            // where direct is set, from the moment that sent is
+	sent   atomic.Bool    // first is on its way: from here on a message is written for this call
 
-	more *further // nil until it is needed; a stream's is there from the start
+	more *further // nil until it is needed; a stream's and that of a call over gRPC is there from the start
 }
 
 // further is what few calls need of their departure.
@@ -37,7 +40,7 @@ type further struct {
 	noInstance error // why the picker had none
 	lastDial   error // why the last instance was given up
 
-	streamBegan time.Time // of a stream's last try
+	streamBegan time.Time // when a stream departed
 
 	back     comingBack // with a unary answer
 	returned sync.Once
@@ -45,7 +48,7 @@ type further struct {
 	ended func(graylib.Outcome) // tells telemetry, the first time alone; may be nil
 }
 
-// further returns the place for the rest. It is called by the goroutine that makes the call; of a stream by any.
+// further returns the place for the rest. It is called by the goroutine that makes the call; of a stream, and over gRPC, by any.
 func (d *departure) further() *further {
 	if d.more == nil {
 		d.more = &further{}
@@ -53,18 +56,20 @@ func (d *departure) further() *further {
 	return d.more
 }
 
-// Value implements [context.Context].
+// Value implements [context.Context]. Metainfo is left without what an arrival of ours adds only when the message is about to be
+// written straight: middlewares that come between, and calls that never get there, have all of it.
 func (d *departure) Value(key any) any {
-	if _, ok := key.(departureKey); ok {
+	switch key.(type) {
+	case departureKey:
 		return d
-	}
-	if d.direct {
-		if _, ok := key.(tryKey); ok {
+	case tryKey:
+		if d.sent.Load() {
 			return &d.first
 		}
-		if key == metainfoKey {
-			return metainfoBelow(d.Context)
-		}
+		return nil // that of a call which this one is made within is none of ours
+	}
+	if key == metainfoKey && d.sent.Load() {
+		return metainfoBelow(d.Context)
 	}
 	return d.Departed.Value(key)
 }
@@ -88,7 +93,9 @@ func (c *clientSide) depart(next endpoint.Endpoint) endpoint.Endpoint {
 		_, isStream := resp.(*streaming.Result)
 		d := &departure{ri: ri, direct: !isStream && direct(ri)}
 		if isStream {
-			d.further()
+			d.further().streamBegan = time.Now()
+		} else if ri.Config().TransportProtocol()&transport.GRPC != 0 {
+			d.further() // Kitex's reader has the call's events, and may be late with them
 		}
 		c.rt.DepartIn(ctx, &d.Departed, c.endpoint, (*requestView)(d))
 		ctx = d
@@ -105,6 +112,10 @@ func (c *clientSide) depart(next endpoint.Endpoint) endpoint.Endpoint {
 				d.table = nil
 				return kerrors.ErrServiceDiscovery.WithCause(fmt.Errorf("%w of service %q: %w", graylib.ErrNoInstance, c.endpoint, err))
 			}
+		}
+		if c.proxied { // send is not called
+			d.direct = false
+			ctx = inject(ctx, d.Call())
 		}
 		err = next(ctx, req, resp)
 		if d.more == nil {

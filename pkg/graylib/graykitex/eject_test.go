@@ -168,6 +168,29 @@ func TestCancelledStreamsOfAFrozenInstance(t *testing.T) {
 	eventually(t, "it is ejected", func() bool { return a.Ejections() == 1 })
 }
 
+// A caller that gives a stream up at once says nothing of the instance.
+func TestStreamsThatAreGivenUpAtOnce(t *testing.T) {
+	m := newMesh(t)
+	door, _ := m.behindDoor("")
+	a := m.runtime("a", "", fast)
+	t.Cleanup(func() { _ = a.Close() })
+	c := m.client(a, "b")
+	call(t.Context(), t, c, "bidi")
+	door.Freeze()
+	for range 20 { // over a second, in which a probe that was asked for would have ended
+		ctx, cancel := context.WithCancel(context.Background())
+		stop := time.AfterFunc(70*time.Millisecond, cancel).Stop
+		if _, err := c.call(ctx, "bidi", "x"); err == nil {
+			t.Error("answered")
+		}
+		stop()
+		cancel()
+		if e := a.Ejected(); len(e) > 0 {
+			t.Fatalf("ejected: %+v", e)
+		}
+	}
+}
+
 // A server that is alive answers the probe, whatever it serves; and is not ejected for what its callees cost.
 func TestASlowInstanceIsNotEjected(t *testing.T) {
 	m := newMesh(t)

@@ -1,9 +1,17 @@
 package graykitex
 
+import "context"
+
 // ForgetMetainfoKeys makes arrivals do without the keys that were learned of package metainfo, as after a version of it
 // that they can't be learned of. It returns what they were, and what puts them back.
 func ForgetMetainfoKeys() (forward, backward any, restore func()) {
 	forward, backward = metainfoKey, backwardKey
 	metainfoKey, backwardKey = nil, nil
 	return forward, backward, func() { metainfoKey, backwardKey = forward, backward }
+}
+
+// HasFurther tells whether the call that ctx belongs to has its place for what few calls need.
+func HasFurther(ctx context.Context) bool {
+	d := departureFrom(ctx)
+	return d != nil && d.more != nil
 }

@@ -151,3 +151,34 @@ func testMetainfo(t *testing.T) {
 		}
 	}
 }
+
+// TestMalformedTagLeavesNoColourInMetainfo: an own lane may colour what comes without a tag that counts; that colour is no tag
+// that came in, and a client without graylib must not hand it on as one.
+func TestMalformedTagLeavesNoColourInMetainfo(t *testing.T) {
+	for sent, want := range map[string]string{"Gray!": "", "baseline": "", "": "", "gray": "gray"} {
+		t.Run(sent, func(t *testing.T) {
+			m := newMesh(t)
+			m.rules.List = []graylib.Lane{{Tag: "blue", ColourFromNode: true}}
+			b := m.runtime("b", "blue")
+			addr, _ := m.serve(b, func(ctx context.Context, _ string) (string, error) {
+				tag, _ := metainfo.GetPersistentValue(ctx, graylib.RPCKeys.Tag)
+				return string(graylib.TagFrom(ctx)) + " " + tag, nil
+			})
+			plain, err := newServiceClient("b", client.WithHostPorts(addr), client.WithTransportProtocol(transport.TTHeaderFramed))
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, err := plain.call(metainfo.WithPersistentValue(t.Context(), graylib.RPCKeys.Tag, sent), "invoke", "x")
+			if err != nil {
+				t.Fatal(err)
+			}
+			served := want
+			if served == "" {
+				served = "blue"
+			}
+			if got != served+" "+want {
+				t.Errorf("tag and metainfo of the handler: %q, want %q", got, served+" "+want)
+			}
+		})
+	}
+}

@@ -27,7 +27,7 @@ type arrival struct {
 
 	// Of a call whose values were taken straight out of the message, see serverMeta.
 	straight bool
-	tagged   bool              // the caller has sent a tag
+	tagged   bool              // the caller has sent a tag, and a well-formed one
 	left     int32             // how many of the message's values are neither taken nor Kitex's own
 	values   map[string]string // of the message, while they are taken
 	before   before

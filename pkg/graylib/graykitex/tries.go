@@ -21,9 +21,12 @@ import (
 func (c *clientSide) send(next endpoint.Endpoint) endpoint.Endpoint {
 	return func(ctx context.Context, req, resp interface{}) error {
 		ri := rpcinfo.GetRPCInfo(ctx)
-		d := departureOf(ctx, ri)
-		if d == nil {
+		d := departureFrom(ctx)
+		switch {
+		case d == nil:
 			return next(ctx, req, resp)
+		case d.ri != ri: // a middleware of the application's made it anew: its call is carried, and not tried again
+			return next(inject(ctx, d.Call()), req, resp)
 		}
 		_, isStream := resp.(*streaming.Result)
 		repeatable := !isStream && c.idempotent[ri.Invocation().MethodName()]

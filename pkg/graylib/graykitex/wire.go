@@ -103,8 +103,9 @@ func (t *furtherTry) Value(key any) any {
 // straight fixes what the call carries in this try.
 func (d *departure) straight(ctx context.Context) context.Context {
 	t := try{d.Call(), d.Call().Reason()}
-	if d.first.call == nil {
+	if !d.sent.Load() {
 		d.first = t
+		d.sent.Store(true)
 		return ctx
 	}
 	return &furtherTry{ctx, t}
@@ -155,7 +156,8 @@ func (h serverMeta) ReadMeta(ctx context.Context, msg remote.Message) (context.C
 	}
 	t := (*taking)(a)
 	h.rt.ArriveIn(&a.Arrived, graylib.ProtocolRPC, graylib.RPCKeys, t)
-	if a.tagged = a.left > 0 && a.values[wireKeys.Tag] != ""; a.tagged {
+	if sent := a.values[wireKeys.Tag]; a.left > 0 && sent != "" {
+		a.tagged = graylib.TagFrom(&a.Arrived) == graylib.Tag(sent) // else it is malformed
 		t.take(wireKeys.Tag)
 	}
 	others := a.left > 0 && hasMetainfo(a.values)
