@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/nacos-group/nacos-sdk-go/v2/common/constant"
+
+	"github.com/graychain/graychain/pkg/graylib"
 )
 
 // The stock client knows nothing of a document's history; Nacos's HTTP API does. Its 3.x (admin API, on the server's own
@@ -88,7 +90,7 @@ func (a *openAPI) login(ctx context.Context) error {
 			return last
 		}
 	}
-	return fmt.Errorf("nacos %s %w: %s is set, but it has no login", a.cluster, ErrRefused, "GRAY_NACOS_USERNAME")
+	return fmt.Errorf("nacos %s %w: %s is set, but it has no login", a.cluster, ErrRefused, graylib.EnvNacosUsername)
 }
 
 // request asks the servers one after the other until one answers.

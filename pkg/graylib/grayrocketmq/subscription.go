@@ -107,7 +107,7 @@ func (s *subscription) selector(k kind, own graylib.Tag, f graylib.Filter) consu
 
 // sql is the group's filter as an SQL92 expression.
 func (s *subscription) sql(k kind, own graylib.Tag) string {
-	const property = "gray_tag"
+	property := graylib.MessageKeys.Tag
 	switch k {
 	case kindTagged:
 		return property + " IS NOT NULL"

@@ -181,6 +181,8 @@ func graySettings(messages bool) []setting {
 		setting{name: graylib.EnvPresets, usage: "other systems' keys beside ours: mse,polaris=<lane group>,sermant=<key>,joylive=<lane space id>; default: none"},
 		setting{name: graylib.EnvTrustKeys, usage: "at the edge: keys of signed tags, id:base64[,id:base64...]; default: none", envOnly: true},
 		setting{name: graylib.EnvTrustCIDRs, usage: "at the edge: networks whose tag is believed, CIDR[,CIDR...]; default: none"},
+		setting{name: graylib.EnvTrustedProxies, usage: "at the edge: addresses and CIDRs of proxies whose X-Forwarded-For is believed, with commas in between; default: none"},
+		setting{name: graylib.EnvHops, fallback: "off", usage: "on or off: requests here collect the hops below them; these services always do, because their answers show them"},
 		setting{name: graylib.EnvZone, usage: "zone that this instance stands in; those of its own zone are preferred; default: none"},
 		setting{name: graylib.EnvState, usage: "folder for the last good rules and the clients' caches; default: the clients' own"},
 		setting{name: graylib.EnvService, usage: "must be this service's name where it is set"},

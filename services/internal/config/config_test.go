@@ -3,8 +3,12 @@ package config
 import (
 	"bytes"
 	"errors"
+	"go/ast"
+	"go/parser"
+	"go/token"
 	"log/slog"
 	"net"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -80,6 +84,7 @@ func TestWrong(t *testing.T) {
 		"tag":              {env: map[string]string{"GRAY_TAG": "Gray"}, want: []string{"GRAY_TAG", `"Gray"`}},
 		"reserved tag":     {env: map[string]string{"GRAY_TAG": "baseline"}, want: []string{"GRAY_TAG", `"baseline"`, "reserved"}},
 		"switch":           {env: map[string]string{"GRAY_ENABLED": "yes"}, want: []string{`GRAY_ENABLED="yes"`, "on or off"}},
+		"trusted proxies":  {env: map[string]string{"GRAY_TRUSTED_PROXIES": "here"}, want: []string{`GRAY_TRUSTED_PROXIES="here"`, "CIDRs"}},
 		"service":          {env: map[string]string{"GRAY_SERVICE": "a"}, want: []string{`GRAY_SERVICE="a"`, "service c"}},
 		"name servers":     {env: map[string]string{"GRAY_NAMESRV_ADDR": "localhost"}, want: []string{`GRAY_NAMESRV_ADDR="localhost"`, "host:port"}},
 		"own address":      {env: map[string]string{"GRAY_ADDR": "10.0.0.5"}, want: []string{`GRAY_ADDR="10.0.0.5"`, "host:port"}},
@@ -118,6 +123,47 @@ func TestHelpListsAll(t *testing.T) {
 		if s.name == EnvRPCPort || s.name == EnvTopic || s.name == EnvJobInterval || s.name == graylib.EnvNamesrvAddr {
 			t.Errorf("the gateway has %s", s.name)
 		}
+	}
+}
+
+// TestAllOfGraylibIsListed: a variable of graylib's that isn't among the settings would be ignored without a word.
+func TestAllOfGraylibIsListed(t *testing.T) {
+	f, err := parser.ParseFile(token.NewFileSet(), "../../../pkg/graylib/names.go", nil, parser.SkipObjectResolution)
+	if err != nil {
+		t.Fatal(err)
+	}
+	listed := make(map[string]bool)
+	for _, s := range graySettings(true) {
+		listed[s.name] = true
+	}
+	found := 0
+	ast.Inspect(f, func(n ast.Node) bool {
+		spec, ok := n.(*ast.ValueSpec)
+		if !ok || !strings.HasPrefix(spec.Names[0].Name, "Env") {
+			return true
+		}
+		found++
+		name, err := strconv.Unquote(spec.Values[0].(*ast.BasicLit).Value)
+		if err != nil || !listed[name] {
+			t.Errorf("graylib.%s (%s) is not among the settings", spec.Names[0].Name, name)
+		}
+		return true
+	})
+	if found < 20 {
+		t.Errorf("%d variables found in names.go, want all of them", found)
+	}
+}
+
+func TestGatewayReadsWhatConcernsTheEdge(t *testing.T) {
+	gateway := Service{Name: "gateway", HTTPPort: 20000}
+	env := map[string]string{"GRAY_TRUSTED_PROXIES": "10.0.0.0/8,192.168.1.7", "GRAY_HOPS": "on"}
+	got, err := gateway.Load([]string{"--gray-trust-cidrs=10.1.0.0/16"}, func(k string) string { return env[k] }, &bytes.Buffer{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	client := got.Gray.TrustedProxies.ClientIP("10.0.0.1:5", func() []string { return []string{"203.0.113.9, 192.168.1.7"} })
+	if client != "203.0.113.9" || !got.Gray.Hops || got.Gray.TrustCIDRs != "10.1.0.0/16" {
+		t.Errorf("the client is %q; %+v", client, got.Gray)
 	}
 }
 
