@@ -34,8 +34,8 @@ const (
 	reasonLaneInstance = "broadcast: the lane's instances have it"
 )
 
-// decideBroadcast says what becomes of a message in a broadcasting member. m.dead says that no instance of the tag's lane was
-// live when the message was stored. Nothing waits: what is in doubt is the baseline's at once, and may then be a lane's too.
+// decideBroadcast says what becomes of a message in a broadcasting member. m.dead says that no instance of the tag's lane is
+// live, or was when the message was stored. Nothing waits: what is in doubt is the baseline's at once, and may then be a lane's too.
 func decideBroadcast(k kind, own graylib.Tag, m seen, rules graylib.Rules, c graylib.Consumption) verdict {
 	if !m.wanted {
 		return verdict{reason: reasonExpression}
@@ -66,14 +66,25 @@ type lanesSeen struct {
 
 	mu    sync.Mutex
 	since map[graylib.Tag]time.Time // when a lane was seen to come; without an entry it was there before
+	began time.Time
+	heard map[graylib.Tag]heardLane // listed lanes, by the brokers' answers; where the registry doesn't tell
 }
+
+// heardLane is what the brokers said last of a lane.
+type heardLane struct {
+	live  bool
+	since time.Time // when an answer said first that it is; if it was the first answer: when the watch began
+}
+
+// heardMargin is how far a broker's clock may be ahead of this machine's without a message being left out.
+const heardMargin = 2 * time.Second
 
 // seenWithin bounds the wait for the registry's first answer.
 const seenWithin = 3 * time.Second
 
 // watchLanes follows the own service in the registry: its HTTP and its RPC endpoint, whichever it has.
 func (c *Consumer) watchLanes(ctx context.Context) *lanesSeen {
-	s := &lanesSeen{since: make(map[graylib.Tag]time.Time)}
+	s := &lanesSeen{since: make(map[graylib.Tag]time.Time), began: time.Now(), heard: make(map[graylib.Tag]heardLane)}
 	if c.rt.Registry() == nil {
 		return s
 	}
@@ -125,6 +136,32 @@ func (s *lanesSeen) before(tag graylib.Tag, stored time.Time) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return stored.Before(s.since[tag])
+}
+
+// hear notes what the brokers say of a lane, and tells whether the lane came only after a message was stored, as far as that
+// tells.
+func (s *lanesSeen) hear(tag graylib.Tag, live bool, stored time.Time) (before bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	h, known := s.heard[tag]
+	if live && !h.live {
+		if h.since = s.began; known {
+			h.since = time.Now()
+		}
+	}
+	h.live = live
+	s.heard[tag] = h
+	return stored.Before(h.since.Add(heardMargin))
+}
+
+// broadcastDead tells whether a listed lane's instances may not have a message: none is live, or they came after it was stored.
+func (c *Consumer) broadcastDead(tag graylib.Tag, stored time.Time) bool {
+	live, known := c.lanes.live(tag)
+	if known {
+		return !live || c.lanes.before(tag, stored)
+	}
+	live = c.live.consumer(tag)
+	return c.lanes.hear(tag, live, stored) || !live
 }
 
 // broadcastLive tells whether a lane's instances have the messages of now: by the registry or, where the service isn't in it,

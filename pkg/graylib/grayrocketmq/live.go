@@ -8,7 +8,8 @@ import (
 	"github.com/graychain/graychain/pkg/graylib"
 )
 
-// liveFor is how long an answer about a lane's consumers is used. It serves the reason in a hop and decides nothing.
+// liveFor is how long an answer about a lane's consumers is used. It serves the reason in a hop; it decides who handles a message
+// only where a consumer broadcasts and its service isn't in the registry.
 const (
 	liveFor    = time.Second
 	liveWithin = 500 * time.Millisecond
@@ -27,7 +28,8 @@ type liveAnswer struct {
 	at   time.Time
 }
 
-// consumer tells whether the lane has a live consumer. An answer that can't be had counts as the one before, or as no.
+// consumer tells whether the lane has a live consumer. Where the brokers have to be asked, all who want to know wait for the one
+// answer, liveWithin at most. An answer that can't be had counts as the one before, or as no.
 func (l *liveness) consumer(tag graylib.Tag) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -40,7 +40,7 @@ func (m *worker) decide(s *subscription, msg *primitive.MessageExt, mq *primitiv
 	switch {
 	case err != nil || tag == graylib.Untagged:
 	case m.place.kind == kindAll && listed:
-		seen.dead = !m.c.broadcastLive(tag) || m.c.lanes.before(tag, seen.stored)
+		seen.dead = m.c.broadcastDead(tag, seen.stored)
 	case m.place.kind == kindTagged && listed:
 		seen.dead = !m.c.laneLive(tag)
 		fallthrough
