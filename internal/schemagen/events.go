@@ -28,9 +28,9 @@ var always = []string{"v", "kind", "eventId", "time", "service", "instance", "ta
 var kinds = []ofKind{
 	{graylib.EventChain, []string{"requestId", "hops"}, []string{"trace", "requestTag", "status", "messages"}},
 	{graylib.EventProduced, []string{"id", "topic"}, []string{"requestId", "trace", "queue", "messageTag"}},
-	{graylib.EventBegun, []string{"id", "topic", "queue", "group", "deliveries"}, []string{"requestId", "trace", "messageTag", "offset", "reason"}},
+	{graylib.EventBegun, []string{"id", "topic", "queue", "group", "deliveries"}, []string{"requestId", "trace", "messageTag", "offset", "reason", "broadcast"}},
 	{graylib.EventFinished, []string{"id", "topic", "queue", "group", "deliveries", "result"},
-		[]string{"requestId", "trace", "messageTag", "offset", "reason", "hops", "messages"}},
+		[]string{"requestId", "trace", "messageTag", "offset", "reason", "broadcast", "hops", "messages"}},
 }
 
 // generateEvents makes the schema of the events that services report, one a line, to an observer.

@@ -48,6 +48,7 @@ func goodEvents() []graylib.Event {
 			e.Result, e.Hops, e.Messages = graylib.ResultSuccess, hops, messages
 		}),
 		of(graylib.EventFinished, func(e *graylib.Event) { message(e); e.Result, e.Reason = graylib.ResultSkipped, "not ours" }),
+		of(graylib.EventBegun, func(e *graylib.Event) { message(e); e.Group, e.Broadcast = "test-a", true }),
 	}
 }
 
@@ -106,6 +107,7 @@ func TestBadEvents(t *testing.T) {
 		"a hop of another kind":    {chain, "hops", []any{map[string]any{"service": "a"}, 7}},
 		"produced without id":      {produced, "id", nil},
 		"produced with an offset":  {produced, "offset", 3},
+		"produced by broadcast":    {produced, "broadcast", true},
 		"begun without a group":    {begun, "group", nil},
 		"begun with a result":      {begun, "result", "success"},
 		"deliveries from nought":   {begun, "deliveries", 0},

@@ -15,6 +15,10 @@ import (
 // Ledger holds a whole history's messages and judges them by id over all groups: missing, repeated, in the wrong lane, and what
 // could not be judged. It needs no rules: who may handle a message shows in its tag and in the groups' names. Events may be
 // added in any order; one that comes again is ignored.
+//
+// Where a group broadcasts each of its instances has a message once, the baseline may have a tagged one in its own group and
+// beside a lane, and after a crash the client's file of offsets says how much is repeated. That every instance that was up
+// got a message isn't judged, for nobody reports who was up.
 type Ledger struct {
 	seen     map[string]struct{} // eventId
 	messages map[string]*entry
@@ -41,10 +45,12 @@ func NewLedger() *Ledger {
 	}
 }
 
-// Crashed notes that an instance ended without closing its journal, or runs still: what it had begun may have been repeated.
+// Crashed notes that an instance ended without closing its journal, or runs still: what it had begun may be begun again later,
+// by whomever. It excuses no repeat of its own of what others had begun.
 func (l *Ledger) Crashed(instance string) { l.crashed[instance] = true }
 
-// Gap notes that events are missing, and why: what is missing then is unjudged, and not lost.
+// Gap notes that events are missing, and why: a message that nobody handled is then unjudged, and not lost, and one that was
+// begun again too, for its failure or its copy may be what is missing.
 func (l *Ledger) Gap(why string) { l.gaps = append(l.gaps, why) }
 
 // Add takes an event.
@@ -143,7 +149,11 @@ func (l *Ledger) Judge(o LedgerOptions) Account {
 		}
 	}
 	for _, k := range slices.SortedFunc(maps.Keys(spans), spanKey.compare) {
-		if n := spans[k]; n > ownership.DefaultSpan {
+		switch n := spans[k]; {
+		case n <= ownership.DefaultSpan:
+		case len(l.gaps) > 0:
+			a.Unjudged["handled again in "+k.group+" beyond the span of an instance that had ended"+gapped] += n - ownership.DefaultSpan
+		default:
 			a.broke(g6, "%d messages of queue %s in group %s were handled again after %s had ended: more than a span of %d", n, k.queue, k.group, k.instance, ownership.DefaultSpan)
 		}
 	}
@@ -163,23 +173,23 @@ func (a *Account) broke(promise, format string, args ...any) {
 
 // copies is how many messages bear the id: as their producers reported, or as they were first delivered in a group.
 func (m *entry) copies(group string) int {
-	type place struct {
+	type position struct {
 		queue  string
 		offset int64
 	}
-	delivered := make(map[string]map[place]struct{})
+	delivered := make(map[string]map[position]struct{})
 	for _, e := range m.deliveries {
 		if e.Deliveries > 1 || group != "" && e.Group != group {
 			continue
 		}
 		if delivered[e.Group] == nil {
-			delivered[e.Group] = make(map[place]struct{})
+			delivered[e.Group] = make(map[position]struct{})
 		}
-		delivered[e.Group][place{e.Queue, e.Offset}] = struct{}{}
+		delivered[e.Group][position{e.Queue, e.Offset}] = struct{}{}
 	}
 	n := max(len(m.sent), 1)
-	for _, places := range delivered {
-		n = max(n, len(places))
+	for _, positions := range delivered {
+		n = max(n, len(positions))
 	}
 	return n
 }
@@ -187,81 +197,120 @@ func (m *entry) copies(group string) int {
 // judge judges one message in one base group.
 func (l *Ledger) judge(a *Account, o LedgerOptions, spans map[spanKey]int, id string, m *entry, base string) {
 	var handledIn []string // groups, once each
-	byGroup := make(map[string]*tally)
+	byPlace := make(map[place]*tally)
 	handled := false
 	for _, e := range m.deliveries {
 		if baseGroup(e) != base {
 			continue
 		}
-		t := byGroup[e.Group]
+		p := placeOf(e)
+		t := byPlace[p]
 		if t == nil {
 			t = &tally{}
-			byGroup[e.Group] = t
+			byPlace[p] = t
 		}
-		t.count(e, l.crashed[e.Instance])
+		t.count(e)
 		switch {
 		case e.Kind == graylib.EventBegun:
 			a.lane(id, m, e, base)
 		case e.Result == graylib.ResultSuccess:
 			handled = true
-			if !slices.Contains(handledIn, e.Group) && !(e.Group == base+graylib.GroupTaggedSuffix && e.Reason == "copy") {
+			copied := e.Group == base+graylib.GroupTaggedSuffix && e.Reason == graylib.MessageReasonCopy
+			if !e.Broadcast && !copied && !slices.Contains(handledIn, e.Group) {
 				handledIn = append(handledIn, e.Group)
 			}
 		case e.Result != graylib.ResultSkipped:
 			a.Failed++
 		}
 	}
+	for _, t := range byPlace {
+		handled = handled || t.marked
+	}
 	if handled {
 		a.Handled[base]++
 	} else {
-		l.missing(a, o, id, m, base, byGroup)
+		l.missing(a, o, id, m, base, byPlace)
 	}
 	if len(handledIn) > 1 {
 		a.broke(g6, "message %s %s was handled in the groups %s, of which it has one", id, marked(m.tag), strings.Join(handledIn, " and "))
 	}
-	for _, group := range slices.Sorted(maps.Keys(byGroup)) {
-		t := byGroup[group]
-		again := max(t.begun-m.copies(group)-t.failed, 0)
-		for _, by := range t.crashed[:min(again, len(t.crashed))] {
-			spans[spanKey{by.Instance, group, by.Queue}]++
-			a.Repeats++
-			again--
-		}
-		if again > 0 {
-			a.broke(g6, "message %s %s was begun %s in group %s (%s), though nobody who had begun it crashed", id, marked(m.tag),
-				count(t.begun, "time", "times"), group, strings.Join(t.who, ", "))
-		}
+	for _, p := range slices.SortedFunc(maps.Keys(byPlace), place.compare) {
+		l.repeated(a, spans, id, m, p, byPlace[p])
 	}
 }
 
-// tally is what happened to a message in one group.
-type tally struct {
-	begun, failed int
-	crashed       []graylib.Event // begun by instances that crashed
-	who           []string
+// repeated judges whether a message was begun more often in one place than it failed there, was stored, and crashes excuse.
+func (l *Ledger) repeated(a *Account, spans map[spanKey]int, id string, m *entry, p place, t *tally) {
+	again := max(len(t.begun)-m.copies(p.group)-t.failed, 0)
+	for _, by := range t.begun[:max(len(t.begun)-1, 0)] { // the last one excuses none: nothing came after it
+		if again == 0 || !l.crashed[by.Instance] {
+			continue
+		}
+		if !by.Broadcast {
+			spans[spanKey{by.Instance, p.group, by.Queue}]++
+		}
+		a.Repeats++
+		again--
+	}
+	switch {
+	case again == 0:
+	case len(l.gaps) > 0:
+		a.Unjudged["begun more than once in "+p.group+gapped]++
+	default:
+		var who []string
+		for _, e := range t.begun {
+			who = append(who, e.Instance)
+		}
+		a.broke(g6, "message %s %s was begun %s in group %s (%s), though nobody who had begun it before crashed", id, marked(m.tag),
+			count(len(t.begun), "time", "times"), p.group, strings.Join(who, ", "))
+	}
 }
 
-func (t *tally) count(e graylib.Event, crashed bool) {
+// gapped is why what looks broken may not be.
+const gapped = ", but the journals have gaps"
+
+// place is where a message is handled once: a group or, where the group broadcasts, an instance of it.
+type place struct{ group, instance string }
+
+func placeOf(e graylib.Event) place {
+	if e.Broadcast {
+		return place{e.Group, e.Instance}
+	}
+	return place{group: e.Group}
+}
+
+func (p place) compare(o place) int {
+	return cmp.Or(cmp.Compare(p.group, o.group), cmp.Compare(p.instance, o.instance))
+}
+
+// tally is what happened to a message in one place.
+type tally struct {
+	begun  []graylib.Event // oldest first
+	failed int
+	// marked: a handler acknowledged it by the word of the idempotency hook's store. Where nobody reported that, a process was
+	// killed between the mark and its report.
+	marked bool
+}
+
+func (t *tally) count(e graylib.Event) {
 	switch {
 	case e.Kind == graylib.EventBegun:
-		t.begun++
-		t.who = append(t.who, e.Instance)
-		if crashed {
-			t.crashed = append(t.crashed, e)
-		}
+		t.begun = append(t.begun, e)
 	case e.Result == graylib.ResultRetry, e.Result == graylib.ResultPanic:
 		t.failed++
+	case e.Result == graylib.ResultSkipped && e.Reason == graylib.MessageReasonDuplicate:
+		t.marked = t.marked || len(t.begun) > t.failed
 	}
 }
 
 // missing files a message that no handler acknowledged.
-func (l *Ledger) missing(a *Account, o LedgerOptions, id string, m *entry, base string, in map[string]*tally) {
+func (l *Ledger) missing(a *Account, o LedgerOptions, id string, m *entry, base string, in map[place]*tally) {
 	if len(m.sent) == 0 {
 		a.Unjudged["seen by "+base+" and reported by no producer"]++
 		return
 	}
 	if len(l.gaps) > 0 {
-		a.Unjudged["handled by nobody in "+base+", but the journals have gaps"]++
+		a.Unjudged["handled by nobody in "+base+gapped]++
 		return
 	}
 	if l.last.Sub(m.sent[0].Time) < o.Settle {
@@ -269,12 +318,17 @@ func (l *Ledger) missing(a *Account, o LedgerOptions, id string, m *entry, base 
 		return
 	}
 	var begun, failed int
+	broadcast := false
 	for _, t := range in {
-		begun += t.begun
+		broadcast = broadcast || len(t.begun) > 0 && t.begun[0].Broadcast
+		begun += len(t.begun)
 		failed += t.failed
 	}
 	how := "it was begun by nobody"
 	switch {
+	case failed > 0 && broadcast:
+		a.Unjudged["failed in "+base+", which broadcasts: nothing is retried there"]++
+		return
 	case failed > 0:
 		how = fmt.Sprintf("its handler failed %s", count(failed, "time", "times"))
 	case begun > 0:
@@ -299,7 +353,7 @@ func (a *Account) lane(id string, m *entry, e graylib.Event, base string) {
 	case m.tag == graylib.Untagged && e.Tag != graylib.Untagged:
 		a.broke(g2, "untagged message %s was begun by %s", id, who)
 	case m.tag == graylib.Untagged:
-	case e.Group == base:
+	case e.Group == base && !e.Broadcast:
 		a.broke(g4, "message %s %s was begun by %s, the group of untagged messages", id, marked(m.tag), who)
 	case e.Tag != graylib.Untagged && (e.Tag != m.tag || e.Group != lane):
 		a.broke(g4, "message %s %s was begun by %s", id, marked(m.tag), who)

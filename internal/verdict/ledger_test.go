@@ -37,12 +37,13 @@ type delivery struct {
 	offset              int64
 	n                   int
 	reason              string
+	broadcast           bool
 }
 
 func (p *past) begun(d delivery) graylib.Event {
 	e := graylib.Event{
 		Kind: graylib.EventBegun, Service: "a", Instance: d.instance, Tag: d.own, ID: d.id, Topic: "T", Queue: "b/0", Offset: d.offset, Group: d.group,
-		MessageTag: d.tag, Deliveries: d.n, Reason: d.reason,
+		MessageTag: d.tag, Deliveries: d.n, Reason: d.reason, Broadcast: d.broadcast,
 	}
 	p.add(e)
 	return e
@@ -93,6 +94,27 @@ func own(id string, tag graylib.Tag, offset int64, standIn bool) delivery {
 		if standIn {
 			d.instance, d.own = "a-base", graylib.Untagged
 		}
+	}
+	return d
+}
+
+// by is a delivery to another instance.
+func (d delivery) by(instance string) delivery {
+	d.instance = instance
+	return d
+}
+
+// duplicate is the delivery again of what the idempotency hook's store knows.
+func (p *past) duplicate(d delivery) {
+	d.reason = graylib.MessageReasonDuplicate
+	p.finished(d, graylib.ResultSkipped)
+}
+
+// everywhere is a delivery to an instance of a group that broadcasts: the lane's, or the baseline's where own is untagged.
+func everywhere(id string, tag, own graylib.Tag, instance string) delivery {
+	d := delivery{id: id, tag: tag, own: own, n: 1, group: "test-a", instance: instance, broadcast: true}
+	if own != graylib.Untagged {
+		d.group += "_" + string(own)
 	}
 	return d
 }
@@ -172,14 +194,75 @@ func TestLedgerMustFail(t *testing.T) {
 			again.n, again.offset = 2, 77
 			p.handled(again)
 		}, "G6 nothing twice", "begun 2 times"},
+		"giver closed, taker unclosed": {func(p *past) {
+			p.sent("M1", "gray")
+			p.crashed["a-taker"] = true
+			p.handled(gray)
+			p.handled(gray.by("a-taker"))
+		}, "G6 nothing twice", "nobody who had begun it before crashed"},
+		"crashed once, repeated twice": {func(p *past) {
+			p.sent("M1", "gray")
+			p.crashed["dead"] = true
+			p.begun(gray.by("dead"))
+			p.handled(gray)
+			p.handled(gray.by("a-taker"))
+		}, "G6 nothing twice", "begun 3 times"},
+		"a duplicate that nobody had begun": {func(p *past) {
+			p.sent("M1", "gray")
+			p.duplicate(gray)
+		}, "G5 nothing lost", "begun by nobody"},
+		"a duplicate of what had failed": {func(p *past) {
+			p.sent("M1", "gray")
+			p.begun(gray)
+			p.finished(gray, graylib.ResultRetry)
+			p.duplicate(gray)
+		}, "G5 nothing lost", "failed 1 time"},
+		"a duplicate in another group": {func(p *past) {
+			p.sent("M1", "gray")
+			p.begun(gray)
+			d := gray
+			d.group = "test-a__tagged"
+			p.duplicate(d)
+		}, "G5 nothing lost", "never finished"},
+		"a duplicate before its twin": {func(p *past) { // both in one batch, and the handler never ended
+			p.sent("M1", "gray")
+			p.duplicate(gray)
+			p.begun(gray)
+		}, "G5 nothing lost", "never finished"},
+		"broadcast twice to one instance": {func(p *past) {
+			p.sent("M1", "gray")
+			p.handled(everywhere("M1", "gray", "gray", "a-1"))
+			p.handled(everywhere("M1", "gray", "gray", "a-2"))
+			p.handled(everywhere("M1", "gray", "gray", "a-2"))
+		}, "G6 nothing twice", "(a-2, a-2)"},
+		"untagged, broadcast to a lane": {func(p *past) {
+			p.sent("M1", "")
+			d := everywhere("M1", "", "", "a-1")
+			d.own = "gray"
+			p.handled(d)
+		}, "G2 isolation", "begun by gray A"},
+		"broadcast to another lane": {func(p *past) {
+			p.sent("M1", "gray")
+			d := everywhere("M1", "gray", "gray", "a-1")
+			d.own = "blue"
+			p.handled(d)
+		}, "G4 closed loop", "begun by blue A"},
+		"broadcast to nobody": {func(p *past) {
+			p.sent("M1", "gray")
+			p.begun(everywhere("M1", "gray", "gray", "a-1"))
+		}, "G5 nothing lost", "never finished"},
+		"in two groups, for all the gaps": {func(p *past) {
+			p.gaps = []string{"x"}
+			p.sent("M1", "gray")
+			p.handled(gray)
+			p.handled(delivery{id: "M1", tag: "gray", n: 1, group: "test-a__tagged", instance: "a-base", reason: "stray: tag not listed"})
+		}, "G6 nothing twice", "in the groups"},
 		"more than a span after a crash": {func(p *past) {
 			p.crashed["dead"] = true
 			for i := range 65 {
 				d := own(fmt.Sprintf("S%03d", i), "", int64(i), false)
 				p.sent(d.id, "")
-				dead := d
-				dead.instance = "dead"
-				p.begun(dead)
+				p.begun(d.by("dead"))
 				p.handled(d)
 			}
 		}, "G6 nothing twice", "more than a span of 64"},
@@ -222,7 +305,29 @@ func TestLedgerUnjudged(t *testing.T) {
 		o       verdict.LedgerOptions
 		why     string
 	}{
-		"a gap":                 {func(p *past) { p.sent("M1", ""); p.gaps = []string{"x"} }, verdict.LedgerOptions{}, "have gaps"},
+		"a gap": {func(p *past) { p.sent("M1", ""); p.gaps = []string{"x"} }, verdict.LedgerOptions{}, "have gaps"},
+		"repeated, with a gap": {func(p *past) {
+			p.sent("M1", "")
+			p.gaps = []string{"x"}
+			p.begun(own("M1", "", 1, false)) // that it failed is lost
+			p.handled(own("M1", "", 1, false))
+		}, verdict.LedgerOptions{}, "begun more than once in test-a, but the journals have gaps"},
+		"one beyond a span, with a gap": {func(p *past) {
+			p.crashed["dead"] = true
+			p.gaps = []string{"x"}
+			for i := range 65 {
+				d := own(fmt.Sprintf("S%03d", i), "", int64(i), false)
+				p.sent(d.id, "")
+				p.begun(d.by("dead"))
+				p.handled(d)
+			}
+		}, verdict.LedgerOptions{}, "beyond the span"},
+		"failed where nothing is retried": {func(p *past) {
+			p.sent("M1", "")
+			d := everywhere("M1", "", "", "a-1")
+			p.begun(d)
+			p.finished(d, graylib.ResultRetry)
+		}, verdict.LedgerOptions{}, "broadcasts"},
 		"under way":             {func(p *past) { p.sent("M1", "") }, verdict.LedgerOptions{Settle: time.Second}, "less than 1s"},
 		"begun, and never sent": {func(p *past) { p.begun(own("M1", "", 1, false)) }, verdict.LedgerOptions{}, "reported by no producer"},
 		"a topic that nobody consumes": {func(p *past) {
@@ -251,5 +356,40 @@ func TestLedgerStoredTwice(t *testing.T) {
 	p.handled(own("M1", "gray", 5, false))
 	if a := p.judge(verdict.LedgerOptions{}, inOrder(p)); len(a.Broken) > 0 || a.Twice != 1 || a.Handled["test-a"] != 1 {
 		t.Errorf("%+v: want one id stored twice, and nothing broken", a)
+	}
+}
+
+// TestLedgerOfBroadcasts: each instance of a group that broadcasts has each message once; the baseline has tagged ones in its own
+// group, and beside the lane where a lane comes or goes; a crash repeats what the client's file of offsets lacked.
+func TestLedgerOfBroadcasts(t *testing.T) {
+	p := &past{crashed: map[string]bool{"a-dead": true}}
+	for i := range 100 {
+		id := fmt.Sprintf("M%03d", i)
+		p.sent(id, "gray")
+		for _, instance := range []string{"g-1", "g-2", "g-3"} {
+			p.handled(everywhere(id, "gray", "gray", instance))
+		}
+		p.handled(everywhere(id, "gray", "", "a-base"))
+		p.handled(everywhere(id, "gray", "", "a-dead"))
+		p.handled(everywhere(id, "gray", "", "a-dead")) // in its next life
+		p.sent(id+"u", "")
+		p.handled(everywhere(id+"u", "", "", "a-base"))
+		p.handled(everywhere(id+"u", "", "", "a-2"))
+	}
+	a := p.judge(verdict.LedgerOptions{}, inOrder(p))
+	if len(a.Broken) > 0 || len(a.Unjudged) > 0 || a.Sent != 200 || a.Handled["test-a"] != 200 || a.Repeats != 100 {
+		t.Errorf("%+v: want 200 sent and handled, 100 repeated by the instance that crashed, and nothing broken", a)
+	}
+}
+
+// TestLedgerMarked: what the idempotency hook had marked when its process was killed was handled, though nobody reported so.
+func TestLedgerMarked(t *testing.T) {
+	p := &past{crashed: map[string]bool{"dead": true}}
+	d := own("M1", "gray", 1, false)
+	p.sent("M1", "gray")
+	p.begun(d.by("dead"))
+	p.duplicate(d)
+	if a := p.judge(verdict.LedgerOptions{}, inOrder(p)); len(a.Broken) > 0 || a.Handled["test-a"] != 1 || a.Repeats != 0 {
+		t.Errorf("%+v: want one message handled, none repeated, and nothing broken", a)
 	}
 }

@@ -49,6 +49,7 @@ type Event struct {
 	Deliveries int    `json:"deliveries,omitempty"` // 1 = the first
 	Result     string `json:"result,omitempty"`     // finished: "success", "retry", "skipped" or "panic"
 	Reason     string `json:"reason,omitempty"`     // why this member handled or skipped it
+	Broadcast  bool   `json:"broadcast,omitempty"`  // each instance of the group gets each message (consumer.BroadCasting)
 }
 
 // The results of a finished message.

@@ -25,6 +25,14 @@ type journalLimits struct {
 	leftOvers    time.Duration // between looks for files that other processes left over
 	closeWait    time.Duration
 	write        func(*journalFile, []byte) (broken bool, err error) // how a line is written
+	count        func(*journalFile) int64                            // how the events that no observer has are counted
+}
+
+func defaultJournalLimits() journalLimits {
+	return journalLimits{
+		file: journalFileBytes, folder: journalFolderBytes, leftOvers: leftOversEvery, closeWait: reporterClose,
+		write: (*journalFile).append, count: (*journalFile).unshipped,
+	}
 }
 
 // Journal is a [Reporter] that has written each event to a file before Report returns, so that not even kill -9 loses one. With an
@@ -45,8 +53,12 @@ type Journal struct {
 	number   int
 	broken   time.Time // when the next file may be tried, where the last one can't be written to
 	closed   bool
+	untidy   bool  // a file was begun since the folder was looked at
+	tidying  bool  // a goroutine is at it
 	unlogged int64 // losses since the last record in the log
 	loggedAt time.Time
+
+	tidier sync.WaitGroup // that goroutine
 
 	written atomic.Int64
 	lost    atomic.Int64
@@ -65,9 +77,7 @@ type JournalStatus struct {
 // OpenJournal begins the journal of one life of a process, in a folder that is made where it is missing. base is the
 // observer's URL; empty = none. An error wraps [ErrInvalidConfig] and names the variable.
 func OpenJournal(dir string, id Identity, base string, log *slog.Logger) (*Journal, error) {
-	return openJournal(dir, id, base, log, journalLimits{
-		file: journalFileBytes, folder: journalFolderBytes, leftOvers: leftOversEvery, closeWait: reporterClose, write: (*journalFile).append,
-	})
+	return openJournal(dir, id, base, log, defaultJournalLimits())
 }
 
 func openJournal(dir string, id Identity, base string, log *slog.Logger, limits journalLimits) (*Journal, error) {
@@ -141,10 +151,11 @@ func (j *Journal) put(line []byte) {
 			return
 		}
 		j.broken = time.Time{}
+		j.tidySoon()
 		current = j.files[len(j.files)-1]
 	case current.size > 0 && current.size+int64(len(line)) > j.limits.file:
 		if err := j.next(); err == nil { // else the file grows on
-			j.tidy()
+			j.tidySoon()
 			current = j.files[len(j.files)-1]
 		}
 	}
@@ -183,79 +194,6 @@ func (j *Journal) save(f *journalFile) {
 	}
 }
 
-// tidy keeps the folder within its bound: of the files that are written to no more it removes the oldest, those that an
-// observer has first. The lock is held, or nobody else knows the journal yet.
-func (j *Journal) tidy() {
-	paths, err := journalPaths(j.dir)
-	if err != nil {
-		return
-	}
-	var total int64
-	sizes := make([]int64, len(paths))
-	for i, path := range paths {
-		if info, err := os.Stat(path); err == nil {
-			sizes[i] = info.Size()
-			total += sizes[i]
-		}
-	}
-	for _, shipped := range []bool{true, false} {
-		for i, path := range paths {
-			if total <= j.limits.folder {
-				return
-			}
-			if sizes[i] > 0 && j.discard(path, shipped) {
-				total -= sizes[i]
-				sizes[i] = 0
-			}
-		}
-	}
-}
-
-// discard removes a file; with shipped only where an observer has all of it. It tells whether it did.
-func (j *Journal) discard(path string, shipped bool) bool {
-	for i, f := range j.files {
-		if f.path != path {
-			continue
-		}
-		if i == len(j.files)-1 || shipped || j.ship.busy == f {
-			return false
-		}
-		j.gone(f)
-		j.files = append(j.files[:i:i], j.files[i+1:]...)
-		f.remove()
-		f.close()
-		return true
-	}
-	f, err := openJournalFile(path)
-	if f == nil || err != nil {
-		return false
-	}
-	defer f.close()
-	if shipped && f.state.Shipped < f.size {
-		return false
-	}
-	j.gone(f)
-	f.remove()
-	return true
-}
-
-// gone counts a file that is removed, and what no observer had of it.
-func (j *Journal) gone(f *journalFile) {
-	n := int64(0)
-	_ = f.lines(f.state.Shipped, f.size, func(_ []byte, lines int64) error {
-		n += lines
-		return nil
-	})
-	current := j.files[len(j.files)-1]
-	current.state.Removed++
-	current.state.Lost += n
-	j.save(current)
-	if n > 0 {
-		j.log.Warn("a journal was removed to make room, before an observer had all of it", "file", f.path, "events", n)
-		j.lost.Add(n)
-	}
-}
-
 // Dropped returns the number of events that are lost, or were refused by the observer.
 func (j *Journal) Dropped() int64 { return j.lost.Load() + j.refused.Load() }
 
@@ -288,14 +226,15 @@ func (j *Journal) Close() error {
 		defer cancel()
 		j.ship.close(ctx)
 	}
+	j.tidier.Wait() // no file is begun any more
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	last := j.files[len(j.files)-1]
 	last.state.Closed = true
 	j.save(last)
 	for _, f := range j.files {
-		if f.size == 0 && f.state.Lost == 0 && j.number == 1 {
-			f.remove() // nothing was reported in this life
+		if f.size == 0 && f.state.Lost == 0 && f.state.Removed == 0 && j.number == 1 {
+			f.remove() // nothing was reported in this life, and it says nothing of others
 		}
 		f.close()
 	}

@@ -26,7 +26,9 @@ var journalID = Identity{Service: "a", Tag: "gray", Instance: "a-1"}
 
 // wide are bounds that no test reaches.
 func wide() journalLimits {
-	return journalLimits{file: 1 << 30, folder: 1 << 30, leftOvers: 10 * time.Millisecond, closeWait: 10 * time.Second, write: (*journalFile).append}
+	limits := defaultJournalLimits()
+	limits.file, limits.folder, limits.leftOvers, limits.closeWait = 1<<30, 1<<30, 10*time.Millisecond, 10*time.Second
+	return limits
 }
 
 // fataler is what tests and properties share.

@@ -89,14 +89,20 @@ func (f *journalFile) begin() error {
 	return os.Rename(f.path+journalNewSuffix, f.path)
 }
 
-// openJournalFile opens a file that a process left over; nil where one still has it.
+// openJournalFile opens a file that a process left over; nil where one still has it, or has just removed it.
 func openJournalFile(path string) (*journalFile, error) {
 	file, err := os.OpenFile(path, os.O_RDWR, 0)
 	if err != nil {
 		return nil, err
 	}
+	return heldJournalFile(path, file)
+}
+
+// heldJournalFile takes the lock of an open file; it closes the file where that gives nil.
+func heldJournalFile(path string, file *os.File) (*journalFile, error) {
 	f := &journalFile{path: path, file: file}
-	if locked, err := journalLock(file); err != nil || !locked {
+	locked, err := journalLock(file)
+	if err != nil || !locked || !standsAt(path, file) {
 		f.close()
 		return nil, err
 	}
@@ -110,6 +116,17 @@ func openJournalFile(path string) (*journalFile, error) {
 	}
 	f.state.Shipped = min(max(f.state.Shipped, 0), f.size)
 	return f, nil
+}
+
+// standsAt tells whether an open file is still the one with that name: another process may have removed it before its lock
+// was ours.
+func standsAt(path string, file *os.File) bool {
+	named, err := os.Stat(path)
+	if err != nil {
+		return false
+	}
+	held, err := file.Stat()
+	return err == nil && os.SameFile(named, held)
 }
 
 // completeSize returns the length of a file up to its last complete line: a process may have ended within one.

@@ -10,10 +10,12 @@ import (
 	"time"
 )
 
-// Bounds of shipping. A post is tried until the observer answers; the pause between tries is reporterBackoff and doubles.
+// Bounds of shipping. A post is tried until the observer answers for good; the pause between tries is reporterBackoff and
+// doubles. One that took too long, or was too large, is halved; the next ones grow again where the answer came in good time.
 const (
 	shipBytes      = 1 << 20 // of one post; a line is at most 64 KiB, which is what an observer takes
 	shipPauseMost  = 5 * time.Second
+	shipSoon       = reporterTimeout / 4
 	leftOversEvery = 5 * time.Second
 )
 
@@ -27,11 +29,16 @@ type shipper struct {
 	cancel  context.CancelFunc
 
 	busy *journalFile // the one of the journal's own that is being read; under its lock
+
+	// Of the goroutine alone:
+	block  int              // bytes of the next post, if that is a line or more
+	torn   map[string]int64 // path of a left-over file that ends within a line -> its size, where all before that line is shipped
+	warned time.Time        // when a refusal that may pass was logged last
 }
 
 func newShipper(j *Journal, p poster) *shipper {
 	ctx, cancel := context.WithCancel(context.Background())
-	s := &shipper{j: j, poster: p, kick: make(chan struct{}, 1), closing: make(chan struct{}), stopped: make(chan struct{}), cancel: cancel}
+	s := &shipper{j: j, poster: p, kick: make(chan struct{}, 1), closing: make(chan struct{}), stopped: make(chan struct{}), cancel: cancel, block: shipBytes}
 	go s.run(ctx)
 	return s
 }
@@ -114,6 +121,8 @@ func (s *shipper) leftOvers(ctx context.Context) {
 		s.j.log.Warn("the journal's folder can't be read", "folder", s.j.dir, "error", err)
 		return
 	}
+	torn := s.torn
+	s.torn = make(map[string]int64) // of those that are still there
 	for _, path := range paths {
 		select {
 		case <-ctx.Done():
@@ -123,7 +132,12 @@ func (s *shipper) leftOvers(ctx context.Context) {
 		default:
 		}
 		s.own(ctx) // what is new goes first
-		if info, err := os.Stat(path); err != nil || info.Size() == readJournalState(path).Shipped {
+		info, err := os.Stat(path)
+		if err != nil || info.Size() == readJournalState(path).Shipped {
+			continue
+		}
+		if size, known := torn[path]; known && size == info.Size() {
+			s.torn[path] = size
 			continue
 		}
 		f, err := openJournalFile(path)
@@ -139,39 +153,81 @@ func (s *shipper) leftOvers(ctx context.Context) {
 				s.j.log.Warn("a left-over journal can't be shipped", "file", path, "error", err)
 			}
 		}
+		if f.state.Shipped == f.size && f.size < info.Size() {
+			s.torn[path] = info.Size()
+		}
 		f.close()
 	}
 }
 
 // file ships a file from where it stands up to size. An error says that it didn't get there.
 func (s *shipper) file(ctx context.Context, f *journalFile, size int64) error {
-	return f.lines(f.state.Shipped, size, func(body []byte, lines int64) error {
-		refused, err := s.post(ctx, body, lines)
-		if err != nil {
-			return err
+	return f.lines(f.state.Shipped, size, func(body []byte, _ int64) error {
+		for len(body) > 0 {
+			n, refused, err := s.post(ctx, body)
+			if err != nil {
+				return err
+			}
+			body = body[n:]
+			s.j.refused.Add(refused)
+			s.j.mu.Lock()
+			f.state.Shipped += int64(n)
+			s.j.save(f)
+			s.j.mu.Unlock()
 		}
-		s.j.refused.Add(refused)
-		s.j.mu.Lock()
-		defer s.j.mu.Unlock()
-		f.state.Shipped += int64(len(body))
-		s.j.save(f)
 		return nil
 	})
 }
 
-// post tries until the observer answers, or ctx ends.
-func (s *shipper) post(ctx context.Context, body []byte, lines int64) (refused int64, err error) {
-	for pause := reporterBackoff; ; pause = min(2*pause, shipPauseMost) {
-		if refused, done := s.poster.post(ctx, body, lines); done {
-			return refused, nil
+// post tries with the first lines of body until the observer answers for good, or ctx ends. It returns how many bytes that were,
+// and how many of their lines are refused.
+func (s *shipper) post(ctx context.Context, body []byte) (n int, refused int64, err error) {
+	for pause := reporterBackoff; ; {
+		n = firstLines(body, s.block)
+		lines := int64(bytes.Count(body[:n], []byte{'\n'}))
+		began := time.Now()
+		a := s.poster.post(ctx, body[:n], lines)
+		halve := a.smaller && lines > 1
+		switch {
+		case halve:
+			s.block = n / 2
+		case a.err == nil && time.Since(began) < shipSoon:
+			s.block = min(2*s.block, shipBytes)
 		}
+		switch {
+		case a.err == nil && !halve:
+			return n, a.refused, nil
+		case a.err == nil:
+			continue // too large
+		}
+		s.warn(a.err)
 		wait := time.NewTimer(pause)
 		select {
 		case <-ctx.Done():
 			wait.Stop()
-			return 0, ctx.Err()
+			return 0, 0, ctx.Err()
 		case <-wait.C:
 		}
+		pause = min(2*pause, shipPauseMost)
+	}
+}
+
+// firstLines is the length of the first lines of body, at least one, that are at most most bytes long together.
+func firstLines(body []byte, most int) int {
+	if len(body) <= most {
+		return len(body)
+	}
+	if n := bytes.LastIndexByte(body[:most], '\n') + 1; n > 0 {
+		return n
+	}
+	return bytes.IndexByte(body, '\n') + 1
+}
+
+// warn says now and then why events wait. An observer that is away is no news: the backlog shows it.
+func (s *shipper) warn(err error) {
+	if now := time.Now(); errors.Is(err, errObserverAnswer) && now.Sub(s.warned) >= journalLogEvery {
+		s.j.log.Warn("the observer doesn't take the journal's events for now; they wait", "error", err)
+		s.warned = now
 	}
 }
 

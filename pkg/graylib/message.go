@@ -36,3 +36,9 @@ func (rt *Runtime) MarkTag(ctx context.Context, topic string, msg Request, own f
 	}
 	return Untagged
 }
+
+// Reasons of begun and finished messages by which histories are judged; all others are for people alone.
+const (
+	MessageReasonCopy      = "copy"      // begun, finished: the baseline's copy beside the lane's own (mode all)
+	MessageReasonDuplicate = "duplicate" // skipped: it was handled before, as the idempotency hook's store says
+)

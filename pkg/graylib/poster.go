@@ -4,7 +4,10 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 )
@@ -25,31 +28,44 @@ func newPoster(base string) (poster, error) {
 	return poster{url: u.JoinPath(ObserverPath).String(), client: &http.Client{Timeout: reporterTimeout, Transport: transport}}, nil
 }
 
-// post makes one try. It returns false where another one may help, else the number of lines that were refused.
-func (p poster) post(ctx context.Context, body []byte, lines int64) (refused int64, done bool) {
+// postAnswer is what came of one try.
+type postAnswer struct {
+	err     error // another try may help; nil = the observer has answered for good
+	refused int64 // lines, where it has
+	smaller bool  // with fewer lines a try may do better
+}
+
+var errObserverAnswer = errors.New("observer answers")
+
+// post makes one try. The observer refuses for good with 400 and 413, and wherever it says how many lines are bad; any other
+// answer but 2xx may be of a proxy, a login or a wrong address, and change.
+func (p poster) post(ctx context.Context, body []byte, lines int64) postAnswer {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, p.url, bytes.NewReader(body))
 	if err != nil {
-		return 0, false
+		return postAnswer{err: err}
 	}
 	req.Header.Set("Content-Type", "application/x-ndjson")
 	resp, err := p.client.Do(req)
 	if err != nil {
-		return 0, false
+		var slow net.Error
+		return postAnswer{err: err, smaller: errors.As(err, &slow) && slow.Timeout()}
 	}
 	defer func() { _ = resp.Body.Close() }()
 	answer, err := io.ReadAll(io.LimitReader(resp.Body, 64<<10)) // read to its end, so that the connection is used again
-	switch code := resp.StatusCode; {
-	case code/100 == 2:
-		return 0, true
-	case code == http.StatusRequestTimeout, code == http.StatusTooManyRequests, code/100 != 4:
-		return 0, false
+	code := resp.StatusCode
+	if code/100 == 2 {
+		return postAnswer{}
 	}
 	// The observer keeps the good lines of a batch with bad ones, and says how many were bad.
 	var posted struct {
 		RefusedTotal int64 `json:"refusedTotal"`
 	}
-	if err == nil && json.Unmarshal(answer, &posted) == nil && posted.RefusedTotal > 0 && posted.RefusedTotal <= lines {
-		return posted.RefusedTotal, true
+	known := err == nil && json.Unmarshal(answer, &posted) == nil && posted.RefusedTotal > 0 && posted.RefusedTotal <= lines
+	switch {
+	case known && code/100 == 4:
+		return postAnswer{refused: posted.RefusedTotal}
+	case code == http.StatusBadRequest, code == http.StatusRequestEntityTooLarge:
+		return postAnswer{refused: lines, smaller: code == http.StatusRequestEntityTooLarge}
 	}
-	return lines, true
+	return postAnswer{err: fmt.Errorf("%w: %s", errObserverAnswer, resp.Status), smaller: code == http.StatusRequestTimeout}
 }

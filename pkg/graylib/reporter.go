@@ -22,8 +22,9 @@ const (
 )
 
 // HTTPReporter posts events to an observer as NDJSON. What doesn't fit into its queue, comes after Close, is refused by the
-// observer (a status 4xx other than 408 and 429), or can't be handed on in four tries, is dropped and counted. An event whose
-// answer got lost is posted again: an observer knows it by its eventId. Its methods are safe for concurrent use.
+// observer (status 400 or 413, or an answer that says how many are bad), or can't be handed on in four tries, is dropped and
+// counted. An event whose answer got lost is posted again: an observer knows it by its eventId. Its methods are safe for
+// concurrent use.
 type HTTPReporter struct {
 	poster
 	queue   chan Event
@@ -145,9 +146,9 @@ func (r *HTTPReporter) send(ctx context.Context, events []Event) {
 			}
 			pause.Stop()
 		}
-		dropped, done := r.post(ctx, body.Bytes(), lines)
-		if done {
-			r.dropped.Add(dropped)
+		a := r.post(ctx, body.Bytes(), lines)
+		if a.err == nil {
+			r.dropped.Add(a.refused)
 			return
 		}
 		if ctx.Err() != nil {

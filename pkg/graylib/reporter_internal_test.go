@@ -163,7 +163,9 @@ func TestReporterGivesUp(t *testing.T) {
 		dropped int64
 	}{
 		{"after four tries", http.StatusInternalServerError, "", 4, 1},
-		{"where it is refused", http.StatusNotFound, "no such page", 1, 1},
+		{"where it is refused", http.StatusRequestEntityTooLarge, "too large", 1, 1},
+		{"where it is refused line by line", http.StatusUnprocessableEntity, `{"refusedTotal":1}`, 1, 1},
+		{"where nobody takes events", http.StatusNotFound, "no such page", 4, 1},
 		{"where the answer counts wrong", http.StatusBadRequest, `{"refusedTotal":7}`, 1, 1},
 		{"where a redirection leads nowhere", http.StatusNotModified, "", 4, 1},
 	}

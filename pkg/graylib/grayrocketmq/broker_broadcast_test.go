@@ -11,6 +11,7 @@ import (
 
 	"github.com/apache/rocketmq-client-go/v2/consumer"
 
+	judging "github.com/graychain/graychain/internal/verdict"
 	"github.com/graychain/graychain/pkg/graylib"
 	"github.com/graychain/graychain/pkg/graylib/graylibtest"
 )
@@ -21,11 +22,11 @@ type broadcaster struct {
 	c *Consumer
 }
 
-func (w *world) broadcaster(reg *graylibtest.Registry, tag graylib.Tag, n int) *broadcaster {
+func (w *world) broadcaster(reg *graylibtest.Registry, tag graylib.Tag, n int, opts ...graylib.Option) *broadcaster {
 	w.t.Helper()
 	id := graylib.Identity{Service: "a", Tag: tag, Addr: fmt.Sprint("127.0.0.1:", n)}
-	rt, err := graylib.New(id, graylib.WithRules(w.source), graylib.WithRegistry(reg.As(id)),
-		graylib.WithConfig(graylib.Config{Enabled: true, Messages: true, NamesrvAddr: w.namesrv}))
+	rt, err := graylib.New(id, append([]graylib.Option{graylib.WithRules(w.source), graylib.WithRegistry(reg.As(id)),
+		graylib.WithConfig(graylib.Config{Enabled: true, Messages: true, NamesrvAddr: w.namesrv})}, opts...)...)
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -144,4 +145,54 @@ func TestBroadcastingGoesOn(t *testing.T) {
 	eventually(t, "what came meanwhile is handled", func() bool { return again.all(while) && again.all(after) })
 	again.exactly(t, "handled before the restart", before, 0)
 	again.exactly(t, "sent meanwhile and after", append(while, after...), 1)
+}
+
+// TestBroadcastingIsJudged: the journals of instances that broadcast are judged as what they are: each instance has each message
+// once, the baseline has tagged ones in its own group, and in mode all beside the lane; nothing is broken or unjudged.
+func TestBroadcastingIsJudged(t *testing.T) {
+	w := newWorld(t, listed(graylib.ModeAuto, "gray"))
+	w.createTopic(2)
+	dir := t.TempDir()
+	reg := graylibtest.NewRegistry()
+	var journals []*graylib.Journal
+	reporting := func(service, instance string, tag graylib.Tag) *graylib.Journal {
+		j := w.journal(dir, service, tag, instance)
+		journals = append(journals, j)
+		return j
+	}
+	instance := func(tag graylib.Tag, n int) *broadcaster {
+		b := w.broadcaster(reg, tag, n, graylib.WithReporter(reporting("a", fmt.Sprint("a-", n), tag)))
+		b.register(reg)
+		return b
+	}
+	base := []*broadcaster{instance("", 1), instance("", 2)}
+	p := w.producer("", WithProducerRuntime(w.runtime("c", "", reporting("c", "c-1", ""))))
+	everyone := func(list []*broadcaster, ids ...[]string) {
+		t.Helper()
+		for _, b := range list {
+			eventually(t, "each instance handles them", func() bool { return b.all(slices.Concat(ids...)) })
+		}
+	}
+	everyone(base, w.send(p, "", 5), w.send(p, "gray", 5))
+	lane := []*broadcaster{instance("gray", 3), instance("gray", 4)}
+	w.nextMillisecond()
+	everyone(lane, w.send(p, "gray", 5))
+	w.source.put(listed(graylib.ModeAll, "gray"))
+	everyone(slices.Concat(base, lane), w.send(p, "gray", 5))
+	for _, b := range slices.Concat(base, lane) {
+		stop(t, b.c)
+	}
+	for _, j := range journals {
+		if err := j.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	h, err := judging.ReadHistory([]string{dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := h.Ledger.Judge(judging.LedgerOptions{Groups: []string{w.group}})
+	if len(a.Broken) > 0 || len(a.Unjudged) > 0 || a.Sent != 20 || a.Handled[w.group] != 20 || a.Repeats != 0 {
+		t.Errorf("%+v: want 20 sent and handled, and nothing broken, repeated or unjudged", a)
+	}
 }

@@ -33,7 +33,7 @@ const (
 	reasonUntagged   = "untagged"
 	reasonLane       = "lane"
 	reasonRetry      = "retry"
-	reasonCopy       = "copy"
+	reasonCopy       = graylib.MessageReasonCopy
 	reasonMalformed  = "stray: malformed tag"
 	reasonUnlisted   = "stray: tag not listed"
 	reasonEarly      = "stray: stored before the lane was listed"

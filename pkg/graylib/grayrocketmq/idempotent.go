@@ -42,7 +42,7 @@ func WithIdempotency(store idempotency.Store, opts ...idempotency.Option) Consum
 
 // Why messages didn't come to their handler for now or at all; counts name it.
 const (
-	reasonDuplicate = "duplicate"
+	reasonDuplicate = graylib.MessageReasonDuplicate
 	reasonHeld      = "idempotency: another instance has it"
 	reasonStore     = "idempotency: the store failed"
 )

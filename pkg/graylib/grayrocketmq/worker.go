@@ -191,7 +191,7 @@ func (m *worker) event(msg *primitive.MessageExt, mq *primitive.MessageQueue, v 
 	}
 	return &graylib.Event{
 		ID: msg.MsgId, Topic: msg.Topic, Queue: queueName(mq), Offset: msg.QueueOffset, Group: m.place.group,
-		MessageTag: tag, Deliveries: int(msg.ReconsumeTimes) + 1, Reason: v.reason,
+		MessageTag: tag, Deliveries: int(msg.ReconsumeTimes) + 1, Reason: v.reason, Broadcast: m.c.broadcasting(),
 	}
 }
 
