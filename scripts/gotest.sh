@@ -1,12 +1,15 @@
 #!/usr/bin/env bash
 # Runs `go test` with the given flags and packages: its own lines, then the skipped and failed tests and a
 # line that counts them. A run that holds no test at all fails: it proves nothing.
+# With GRAYCHAIN_E2E_FULL=1 the tests' own lines too: the figures are in them.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 events=$(mktemp)
 trap 'rm -f "$events"' EXIT
-scripts/tool.sh gotestsum --format standard-quiet --jsonfile-timing-events "$events" -- "$@"
+format=standard-quiet
+[ -z "${GRAYCHAIN_E2E_FULL:-}" ] || format=standard-verbose
+scripts/tool.sh gotestsum --format "$format" --jsonfile-timing-events "$events" -- "$@"
 if ! grep -q '"Test":' "$events"; then
 	echo "no test ran: go test $*" >&2
 	exit 1

@@ -234,7 +234,7 @@ func TestCrashWithIdempotency(t *testing.T) {
 			w.createTopic(queues)
 			y := newTally()
 			standin := w.consumer("", y.handler("standin"), WithIdempotency(telling{openRedis(t, server.Addr()), func(id string) { y.mark("standin", id) }}))
-			l := w.load(w.producer(""), "gray", 1000)
+			l := w.load(w.producer(""), "gray", 300) // what waits for a lease after each kill must be caught up with
 			for i := range rounds() {
 				who := fmt.Sprintf("killed-%02d", i)
 				kill := w.child(tag, y, who)
