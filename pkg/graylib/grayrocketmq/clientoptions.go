@@ -42,6 +42,7 @@ const (
 	defaultGoroutines = 20
 	defaultPullBatch  = 32
 	defaultDeliveries = 16
+	defaultTimeout    = 15 * time.Minute
 )
 
 // readConsumer applies the client's options to a value of the client's own type and reads its exported fields. The type is

@@ -4,8 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
+	"time"
 
-	"github.com/apache/rocketmq-client-go/v2/consumer"
 	"github.com/apache/rocketmq-client-go/v2/primitive"
 
 	"github.com/graychain/graychain/pkg/graylib"
@@ -25,8 +26,11 @@ import (
 // two places: the second is suppressed, and reported with its own queue and offset.
 //
 // While another instance has a message (it stands twice, or a process was killed while handling it and its lease still runs)
-// this one waits in the handler's place, and beyond [idempotency.WithWait] the message is retried as if its handler had failed.
-// A batch whose messages can't all be claimed is retried as one. With consumer.BroadCasting it is refused: a message that
+// this one waits in the handler's place, and beyond [idempotency.WithWait] the message is retried: in order in its place, else it is
+// sent back, and no number of such retries makes it a dead letter. Where the store fails and [idempotency.WithFailClosed] is set,
+// messages wait in the handler's place for as long as they may begin here (with the client's own consumer half its
+// ConsumeTimeout), and are then sent back in the same way. A batch whose messages can't all be claimed is retried as one. Of a
+// batch that fails, the messages that were handled before are not retried. With consumer.BroadCasting it is refused: a message that
 // can't be claimed couldn't be retried there.
 func WithIdempotency(store idempotency.Store, opts ...idempotency.Option) ConsumerOption {
 	return func(o *consumerOptions) {
@@ -50,16 +54,45 @@ const (
 // claims are those on the messages of a batch that its handler gets.
 type claims []*idempotency.Claim
 
-// end says that the first n of the messages were handled, and the others were not. Only its first call counts.
+// end says that the first n of the messages were handled, and the others were not: of all at once, so that a store that doesn't
+// answer delays a batch by its timeout, and not by that of each message. Only its first call counts.
 func (c claims) end(n int) {
+	if len(c) == 1 {
+		c[0].End(n > 0)
+		return
+	}
+	var all sync.WaitGroup
 	for i, claim := range c {
-		claim.End(i < n)
+		all.Go(func() { claim.End(i < n) })
+	}
+	all.Wait()
+}
+
+// claimed is claim, tried again while the store fails, that being a reason not to begin (idempotency.WithFailClosed), and wait
+// tells that the messages may still begin here. Each is counted once.
+func (m *worker) claimed(ctx context.Context, batch []delivery, mq *primitive.MessageQueue, wait func(time.Duration) bool) (left []delivery, held claims, err error) {
+	counted := ""
+	for pause := errorPause; ; pause = min(2*pause, redialMost) {
+		if left, held, err = m.claim(ctx, batch, mq); err == nil {
+			return left, held, nil
+		}
+		reason := reasonHeld
+		if !errors.Is(err, idempotency.ErrHeld) {
+			reason = reasonStore
+		}
+		if reason != counted {
+			counted = reason
+			m.unclaimed(batch, reason)
+		}
+		if !errors.Is(err, idempotency.ErrStore) || !wait(pause) {
+			return nil, nil, err
+		}
 	}
 }
 
 // claim takes the messages that were handled before out of a batch, acknowledges them, and claims the others; it is followed by
-// end. In a concurrent consumer those taken out are moved to the batch's front, so that the first ones of the batch are those
-// that need no further delivery (see acked). With an error nothing may begin, and nothing is claimed.
+// end. Those taken out are moved to the batch's front, so that the first ones of the batch are those that need no further delivery
+// (see acked). With an error nothing may begin, and nothing is claimed.
 func (m *worker) claim(ctx context.Context, batch []delivery, mq *primitive.MessageQueue) (left []delivery, held claims, err error) {
 	left, held = make([]delivery, 0, len(batch)), make(claims, 0, len(batch))
 	var out []delivery
@@ -74,7 +107,6 @@ func (m *worker) claim(ctx context.Context, batch []delivery, mq *primitive.Mess
 		switch {
 		case err != nil:
 			held.end(0)
-			m.unclaimed(batch, err)
 			return nil, nil, err
 		case c.Duplicate():
 			out = append(out, d)
@@ -86,18 +118,14 @@ func (m *worker) claim(ctx context.Context, batch []delivery, mq *primitive.Mess
 		d.v = verdict{reason: reasonDuplicate}
 		m.skip(d, mq)
 	}
-	if len(out) > 0 && !m.c.set.orderly {
+	if len(out) > 0 {
 		copy(batch[copy(batch, out):], left)
 	}
 	return left, held, nil
 }
 
 // unclaimed counts messages that couldn't be claimed.
-func (m *worker) unclaimed(batch []delivery, err error) {
-	reason := reasonStore
-	if errors.Is(err, idempotency.ErrHeld) {
-		reason = reasonHeld
-	}
+func (m *worker) unclaimed(batch []delivery, reason string) {
 	for _, d := range batch {
 		m.c.counts.add(m.place.group, d.msg.GetProperty(graylib.MessageKeys.Tag), verdict{reason: reason})
 	}
@@ -126,15 +154,4 @@ func (c *Consumer) IdempotencyStats() idempotency.Stats {
 		return idempotency.Stats{}
 	}
 	return c.guard.Stats()
-}
-
-// handled is how many of the first messages of a batch the application is done with.
-func (m *worker) handled(result consumer.ConsumeResult, c *primitive.ConsumeConcurrentlyContext, n int) int {
-	if m.c.set.orderly {
-		if result == consumer.ConsumeSuccess || result == consumer.Commit {
-			return n
-		}
-		return 0
-	}
-	return acked(result, c, n)
 }

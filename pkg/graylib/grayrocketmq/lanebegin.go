@@ -76,7 +76,7 @@ func (q *laneQueue) beginSome(ctx context.Context, span *ownership.Span, msgs []
 					abandoned = true
 					return
 				}
-			} else if q.handle(span, batch) {
+			} else if q.handle(ctx, span, batch) {
 				q.finish(span, batch)
 			} else {
 				q.abandon(span, batch)

@@ -16,13 +16,17 @@ import (
 
 // handle takes a batch that has begun to its end: handled, skipped, or sent back. It returns false where the life of the
 // queue ended badly; nothing is committed then.
-func (q *laneQueue) handle(span *ownership.Span, batch []delivery) bool {
+func (q *laneQueue) handle(ctx context.Context, span *ownership.Span, batch []delivery) bool {
 	if batch[0].sub == nil {
 		return q.unknown(span, batch)
 	}
-	o := q.call(batch)
+	o := q.call(ctx, span, batch)
+	most := q.m.deliveries()
+	if o.unbegun {
+		most = math.MaxInt32
+	}
 	for _, d := range batch[o.acked:] {
-		if !q.sendBack(span, d.msg, o.level, q.m.deliveries()) {
+		if !q.sendBack(span, d.msg, o.level, most) {
 			return false
 		}
 	}
@@ -83,13 +87,18 @@ func (q *laneQueue) inOrder(ctx context.Context, span *ownership.Span, batch []d
 		return true
 	}
 	for {
-		o := q.call(batch)
-		if o.result == consumer.ConsumeSuccess || o.result == consumer.Commit {
+		o := q.call(ctx, span, batch)
+		if q.m.succeeded(o.result) {
 			q.finish(span, batch)
 			return true
 		}
+		q.finish(span, batch[:o.acked])
 		var again []delivery
-		for _, d := range batch {
+		for _, d := range batch[o.acked:] {
+			if o.unbegun {
+				again = append(again, d)
+				continue
+			}
 			if int(d.msg.ReconsumeTimes) < q.m.inPlace() {
 				d.msg.ReconsumeTimes++
 				again = append(again, d)
@@ -133,12 +142,14 @@ type outcome struct {
 	acked   int           // the first ones of the batch that need no further delivery
 	level   int           // the delay level of the others
 	suspend time.Duration // in an ordered consumer: until the next try
+	unbegun bool          // the handler wasn't called, and this is no delivery to count
 }
 
-// call runs the application's handler, with the context that the client's consumer would give it.
-// A panic of an interceptor becomes a retry, as one of the handler does.
-func (q *laneQueue) call(batch []delivery) (o outcome) {
+// call runs the application's handler, with the context that the client's consumer would give it. A panic of an interceptor becomes
+// a retry, as one of the handler does. The context pulling ends when nothing may begin any more.
+func (q *laneQueue) call(pulling context.Context, span *ownership.Span, batch []delivery) (o outcome) {
 	set := &q.m.c.set
+	var t taken
 	concurrent, orderly := primitive.NewConsumeConcurrentlyContext(), primitive.NewConsumeOrderlyContext()
 	defer func() {
 		if p := recover(); p != nil {
@@ -146,11 +157,16 @@ func (q *laneQueue) call(batch []delivery) (o outcome) {
 				"panic", fmt.Sprint(p), "stack", string(debug.Stack()))
 			o.result = consumer.ConsumeRetryLater
 		}
-		o.acked, o.level = acked(o.result, concurrent, len(batch)), concurrent.DelayLevelWhenNextConsume
+		o.acked, o.level = max(acked(o.result, concurrent, len(batch)), t.out), concurrent.DelayLevelWhenNextConsume
+		o.unbegun = t.unbegun
 		o.suspend = suspension(set.suspend, orderly.SuspendCurrentQueueTimeMillis)
 	}()
 	mq := batch[0].msg.Queue
-	handler := func(ctx context.Context) (consumer.ConsumeResult, error) { return q.m.take(ctx, batch, mq) }
+	wait := func(d time.Duration) bool { return sleep(pulling, d) && q.owned(span) }
+	handler := func(ctx context.Context) (_ consumer.ConsumeResult, err error) {
+		t, err = q.m.take(ctx, batch, mq, wait)
+		return t.result, err
+	}
 	if !batch[0].v.handle {
 		o.result, _ = handler(context.Background()) //graycheck:ignore a message begins its own context, from its properties
 		return o

@@ -1,9 +1,11 @@
 package grayrocketmq
 
 import (
+	"cmp"
 	"context"
 	"math"
 	"runtime"
+	"time"
 
 	"github.com/apache/rocketmq-client-go/v2/consumer"
 	"github.com/apache/rocketmq-client-go/v2/primitive"
@@ -40,9 +42,10 @@ func (m *member) handler(s *subscription) Handler {
 		}
 		var result consumer.ConsumeResult
 		var err error
+		till := time.Now().Add(cmp.Or(m.c.set.timeout, defaultTimeout) / 2)
 		if len(list) > 0 {
 			for _, batch := range split(list, m.c.set.orderly) {
-				r, e := m.batch(ctx, batch, mq)
+				r, e := m.batch(ctx, batch, mq, till)
 				if r != consumer.ConsumeSuccess {
 					result = r
 				}
@@ -60,20 +63,28 @@ func (m *member) handler(s *subscription) Handler {
 }
 
 // batch takes messages to their end that the application's handler gets at once. The result is success where it was
-// achieved or the messages were sent back; otherwise what the client is to deal with.
-func (m *member) batch(ctx context.Context, batch []delivery, mq *primitive.MessageQueue) (consumer.ConsumeResult, error) {
+// achieved or the messages were sent back; otherwise what the client is to deal with. What must be waited for is, until till: the
+// client itself sends back what takes longer than its ConsumeTimeout, while it still waits.
+func (m *member) batch(ctx context.Context, batch []delivery, mq *primitive.MessageQueue, till time.Time) (consumer.ConsumeResult, error) {
 	concurrent, _ := primitive.GetConcurrentlyCtx(ctx)
 	if concurrent != nil { // another batch may have set them
 		concurrent.DelayLevelWhenNextConsume, concurrent.AckIndex = 0, math.MaxInt32
 	}
-	result, err := m.take(ctx, batch, mq)
-	if !m.c.broadcasting() && batch[0].ticket.current() {
-		level := 0
+	ticket := batch[0].ticket
+	t, err := m.take(ctx, batch, mq, func(d time.Duration) bool {
+		return time.Now().Add(d).Before(till) && sleep(ctx, d) && ticket.current() && !ticket.closed()
+	})
+	result := t.result
+	if !m.c.broadcasting() && ticket.current() {
+		level, most := 0, m.deliveries()
+		if t.unbegun {
+			most = math.MaxInt32
+		}
 		if concurrent != nil {
 			level = concurrent.DelayLevelWhenNextConsume
 		}
-		for _, d := range batch[acked(result, concurrent, len(batch)):] {
-			if !m.sendBack(ctx, d.msg, d.ticket, level) {
+		for _, d := range batch[max(acked(result, concurrent, len(batch)), t.out):] {
+			if !m.sendBack(ctx, d.msg, d.ticket, level, most) {
 				runtime.Goexit() // the tickets end without an outcome
 			}
 		}
@@ -87,10 +98,10 @@ func (m *member) batch(ctx context.Context, batch []delivery, mq *primitive.Mess
 
 // sendBack gives a message back to the broker, however long that takes; false says that the member has closed meanwhile, or
 // has lost the queue.
-func (m *member) sendBack(ctx context.Context, msg *primitive.MessageExt, t *ticket, level int) bool {
+func (m *member) sendBack(ctx context.Context, msg *primitive.MessageExt, t *ticket, level, most int) bool {
 	for wait := errorPause; ; wait = min(2*wait, redialMost) {
 		err := m.c.masters.ask(ctx, msg.Queue.BrokerName, msg.Queue.Topic, func(addr string) error {
-			return m.c.api.SendBack(ctx, addr, m.place.group, msg, level, m.deliveries())
+			return m.c.api.SendBack(ctx, addr, m.place.group, msg, level, most)
 		})
 		if err == nil {
 			return true

@@ -65,24 +65,33 @@ func (m *worker) rulesRead() time.Time {
 // originStatic is where rules come from that never change ([graylib.StaticRules]).
 const originStatic = "static"
 
+// taken is what became of a batch.
+type taken struct {
+	result  consumer.ConsumeResult
+	out     int  // so many of its first messages need no further delivery, whatever the result: they were handled before
+	unbegun bool // the handler wasn't called, since the messages couldn't be claimed: that is no delivery to count
+}
+
 // take handles or skips messages of one subscription, tag and verdict (see split), and reports each. The handler's context is
-// made of the first one's properties: a batch is one work, and has one request id and one trace.
-func (m *worker) take(ctx context.Context, batch []delivery, mq *primitive.MessageQueue) (result consumer.ConsumeResult, err error) {
+// made of the first one's properties: a batch is one work, and has one request id and one trace. Where the idempotency store must
+// be waited for, wait does so, and tells whether to go on.
+func (m *worker) take(ctx context.Context, batch []delivery, mq *primitive.MessageQueue, wait func(time.Duration) bool) (t taken, err error) {
 	if !batch[0].v.handle {
 		for _, d := range batch {
 			m.skip(d, mq)
 		}
-		return consumer.ConsumeSuccess, nil
+		return taken{result: consumer.ConsumeSuccess}, nil
 	}
 	var held claims
-	all := len(batch)
 	if m.c.guard != nil {
-		if batch, held, err = m.claim(ctx, batch, mq); err != nil {
+		all := len(batch)
+		if batch, held, err = m.claimed(ctx, batch, mq, wait); err != nil {
 			m.c.log().WarnContext(ctx, "messages could not be claimed; they are retried", "group", m.place.group, "error", err)
-			return consumer.ConsumeRetryLater, err
+			return taken{result: consumer.ConsumeRetryLater, unbegun: true}, err
 		}
-		if len(batch) == 0 {
-			return consumer.ConsumeSuccess, nil
+		if t.out = all - len(batch); len(batch) == 0 {
+			t.result = consumer.ConsumeSuccess
+			return t, nil
 		}
 		defer held.end(0) // where the handler ends its goroutine; otherwise they have ended by then
 	}
@@ -99,17 +108,17 @@ func (m *worker) take(ctx context.Context, batch []delivery, mq *primitive.Messa
 			}
 		}
 	}()
-	result, outcome, err = m.call(list[0].ctx, batch)
+	t.result, outcome, err = m.call(list[0].ctx, batch)
 	concurrent, _ := primitive.GetConcurrentlyCtx(ctx)
-	done := acked(result, concurrent, len(list))
-	held.end(m.handled(result, concurrent, len(list))) // before anything is acknowledged
-	if concurrent != nil && len(batch) < all {
-		concurrent.AckIndex = int32(all - len(batch) + done - 1) // of the batch with those that were taken out
+	done := m.handled(t.result, concurrent, len(list))
+	held.end(done) // before anything is acknowledged
+	if concurrent != nil && t.out > 0 && m.succeeded(t.result) {
+		concurrent.AckIndex = int32(t.out + done - 1) // of the batch with those that were taken out
 	}
 	if list[0].event != nil {
 		m.finished(list, done, outcome)
 	}
-	return result, err
+	return t, err
 }
 
 // finished notes what became of each message, of which the first ones need no further delivery, and reports it.
@@ -206,10 +215,23 @@ func (m *worker) call(ctx context.Context, batch []delivery) (result consumer.Co
 	}()
 	defer m.watchSlow(ctx, batch)()
 	result, err = batch[0].sub.handler(ctx, messagesOf(batch)...)
-	if result != consumer.ConsumeSuccess {
+	if !m.succeeded(result) {
 		return result, graylib.ResultRetry, err
 	}
 	return result, graylib.ResultSuccess, err
+}
+
+// succeeded tells whether a handler's result says that it succeeded; in order [consumer.Commit] says so too.
+func (m *worker) succeeded(result consumer.ConsumeResult) bool {
+	return result == consumer.ConsumeSuccess || m.c.set.orderly && result == consumer.Commit
+}
+
+// handled is how many of the first messages of a batch the application is done with.
+func (m *worker) handled(result consumer.ConsumeResult, c *primitive.ConsumeConcurrentlyContext, n int) int {
+	if m.succeeded(result) {
+		result = consumer.ConsumeSuccess
+	}
+	return acked(result, c, n)
 }
 
 // subscriptionTo returns the application's subscription to a topic, or nil.

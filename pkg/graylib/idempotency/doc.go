@@ -33,7 +33,7 @@
 // # When the store fails
 //
 // By default the work goes on without protection, as if there were no store, because a message that isn't handled is worse
-// than one that is handled twice; [WithFailClosed] turns it round: Begin fails, and the message is delivered again later.
+// than one that is handled twice; [WithFailClosed] turns it round: Begin fails, and the message waits until the store is there.
 // A mark that can't be made is tried three times and then left, for the work is done: the message is acknowledged. Both
 // are counted ([Guard.Stats]) and logged when they begin and end.
 package idempotency
