@@ -125,3 +125,50 @@ func TestLivingHolderIsNotPressed(t *testing.T) {
 		}
 	}
 }
+
+// A member that was cut off and is back: by a list read before, its first lock may be unlocked on its behalf, and while it settles
+// another may take the queue, go on, and give it back, so that the renewal is granted. What it reads must be read after that.
+func TestOffsetIsReadAfterSettling(t *testing.T) {
+	a := newAsker(t, 0)
+	a.m.Connection(a.now, false)
+	a.m.Connection(a.now, true)
+	a.r.Read(a.now, a.listed)
+	back := a.now
+	for !a.m.MayBegin(a.now) {
+		sent := a.now
+		switch do := a.m.Next(a.now); do.Kind {
+		case DoLock:
+			a.now = a.now.Add(time.Millisecond)
+			a.m.LockAnswered(a.now, sent, true, nil)
+		case DoRead:
+			if since := sent.Sub(back); since < 2*time.Second {
+				t.Fatalf("the offset is read %v after the connection came back, before the member settled", since)
+			}
+			a.m.OffsetRead(a.now, 5, nil)
+		case DoNothing:
+			wake, due := a.m.Wake()
+			if !due || wake.Sub(back) > 10*time.Second {
+				t.Fatalf("nothing is begun: next at %v (%v), state %v", wake, due, a.m.State())
+			}
+			a.now = wake
+		default:
+			t.Fatalf("action %d", do.Kind)
+		}
+	}
+	if !a.m.Begin(a.now, 5) {
+		t.Error("the message at the offset doesn't begin")
+	}
+	// One that is no longer wanted while it settles gives the lock back without having read or committed anything.
+	a = newAsker(t, 0)
+	a.m.Connection(a.now, false)
+	a.m.Connection(a.now, true)
+	a.r.Read(a.now, a.listed)
+	if do := a.m.Next(a.now); do.Kind != DoLock {
+		t.Fatalf("action %d, want a lock", do.Kind)
+	}
+	a.m.LockAnswered(a.now, a.now, true, nil)
+	a.m.Want(a.now, false)
+	if do := a.m.Next(a.now); do.Kind != DoUnlock {
+		t.Errorf("action %d of a queue that isn't wanted any more, want an unlock", do.Kind)
+	}
+}

@@ -43,7 +43,7 @@ type State uint8
 const (
 	Idle    State = iota // neither held nor asked for
 	Locking              // wanted; a lock was asked for, or will be
-	Reading              // locked; the committed offset is being read
+	Reading              // locked; the committed offset is read as soon as messages may begin
 	Owned                // begins messages
 	Giving               // begins nothing; waits for what is in flight
 	Commit               // nothing in flight; the last commit is under way
@@ -229,7 +229,7 @@ func (m *Machine) Next(now time.Time) Action {
 	case Locking:
 		return m.nextLocking(now)
 	case Reading:
-		return m.do(Action{Kind: DoRead})
+		return m.nextReading(now)
 	case Owned:
 		return m.nextOwned(now)
 	case Giving:
@@ -285,6 +285,21 @@ func (m *Machine) nextLocking(now time.Time) Action {
 // listed tells whether the member found itself in a list that was read since it is connected.
 func (m *Machine) listed() bool { return m.roster.Lists(m.self) && !m.roster.ReadAt().Before(m.backAt) }
 
+// nextReading reads once messages may begin, and not before: while a reconnected member settles its first lock may be unlocked on
+// its behalf, and another may take the queue, go on, and give it back before the renewal.
+func (m *Machine) nextReading(now time.Time) Action {
+	switch {
+	case m.allowed:
+		return m.do(Action{Kind: DoRead})
+	case !m.wanted:
+		m.state = Unlock
+		return m.do(Action{Kind: DoUnlock})
+	case !now.Before(m.renewAt):
+		return m.do(Action{Kind: DoLock})
+	}
+	return Action{}
+}
+
 func (m *Machine) nextOwned(now time.Time) Action {
 	if !now.Before(m.renewAt) {
 		return m.do(Action{Kind: DoLock})
@@ -324,7 +339,7 @@ func (m *Machine) LockAnswered(now, sentAt time.Time, granted bool, err error) {
 	switch m.state {
 	case Locking:
 		m.firstLock(now, sentAt, granted, err)
-	case Owned, Giving:
+	case Reading, Owned, Giving:
 		switch {
 		case granted:
 			m.granted(sentAt)
@@ -334,7 +349,7 @@ func (m *Machine) LockAnswered(now, sentAt time.Time, granted bool, err error) {
 		default:
 			m.renewAt = now.Add(m.config.Retry)
 		}
-	case Idle, Reading, Commit, Unlock, Lost:
+	case Idle, Commit, Unlock, Lost:
 	}
 }
 
@@ -505,7 +520,7 @@ func (m *Machine) Wake() (time.Time, bool) {
 	switch m.state {
 	case Locking:
 		return m.retryAt, true
-	case Owned:
+	case Reading, Owned: // in Reading a renewal is waited for: anything else is under way
 		return m.renewAt, true
 	case Giving:
 		if m.drainTill.Before(m.renewAt) {
@@ -514,7 +529,7 @@ func (m *Machine) Wake() (time.Time, bool) {
 		return m.renewAt, true
 	case Lost:
 		return m.drainTill, true
-	case Idle, Reading, Commit, Unlock:
+	case Idle, Commit, Unlock:
 	}
 	return time.Time{}, false
 }
