@@ -3,6 +3,7 @@
 //	go run ./bench            # make bench
 //	go run ./bench -quick -out -
 //	go run ./bench -messages   # that part of the page alone
+//	go run ./bench -message-rounds 6 -handoffs 20
 //
 // All that is compared is measured in turn in one run, slice by slice; medians are given with bounds of 95 % confidence. It
 // reports, and fails only where something doesn't work.
@@ -44,9 +45,12 @@ func main() {
 	rounds := flag.Int("rounds", thorough.rounds, "how many rounds are measured on the processor alone")
 	chainRounds := flag.Int("chain-rounds", thorough.chainRounds, "how many rounds of load the chains get")
 	messages := flag.Bool("messages", false, "measure only messages, and replace that part of the page")
+	messageRounds := flag.Int("message-rounds", thoroughMessages.rounds, "how many rounds sending and consuming get")
+	handoffs := flag.Int("handoffs", thoroughMessages.handoffs, "how many rounds of handoffs are timed")
 	flag.Parse()
 	e := effort{rounds: max(1, *rounds), chainRounds: max(1, *chainRounds), chainSpan: thorough.chainSpan}
 	m := thoroughMessages
+	m.rounds, m.handoffs = max(1, *messageRounds), max(1, *handoffs)
 	if *isQuick {
 		e, m = quick, quickMessages
 	}
