@@ -74,6 +74,10 @@ check-full-lanes: ## of check-full only the doctor on a broker of its own
 check-full-sql92: ## of check-full only SQL92 expressions, generated and compared with the broker's answers
 	@GRAYCHAIN_E2E_FULL=1 $(WITH_SERVERS) scripts/gotest.sh -count=1 -v -timeout 15m -run OnTheBroker ./pkg/graylib/grayrocketmq/sql92
 
+.PHONY: model
+model: ## ownership's decisions searched to millions of states, an hour and more: no part of check-full [RUN=regexp]
+	@GRAYCHAIN_MODEL=full scripts/gotest.sh -count=1 -timeout 3h $(runflag) ./pkg/graylib/grayrocketmq/ownership
+
 .PHONY: check-full-handoff
 check-full-handoff: ## of check-full only 50 rounds of handoffs between processes, timed
 	@GRAYCHAIN_E2E_FULL=1 $(WITH_SERVERS) scripts/gotest.sh -count=1 -v -timeout 15m -run '^TestHandoffs$$' ./internal/handoffbench
