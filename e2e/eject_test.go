@@ -154,7 +154,7 @@ func TestFrozenInstance(t *testing.T) {
 		}
 		return len(out) == 4
 	})
-	time.Sleep(time.Second) // a second of requests without them
+	hold(t, time.Second) // a second of requests without them
 	if st, err := b.Status(t.Context()); err != nil || len(st.Ejected["c"]) != 2 || len(st.Ejected["c.rpc"]) != 2 {
 		t.Fatalf("b has ejected %+v (%v)", st.Ejected, err)
 	}

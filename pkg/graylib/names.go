@@ -113,6 +113,12 @@ const (
 	GroupTaggedSuffix = "__tagged"
 )
 
+// LaneGroup is the name of a lane's group beside the base group.
+func LaneGroup(base string, tag Tag) string { return base + GroupLaneInfix + string(tag) }
+
+// TaggedGroup is the name of the baseline's group for tagged messages beside the base group.
+func TaggedGroup(base string) string { return base + GroupTaggedSuffix }
+
 // GroupResend is the group whose queue lock `graychain lanes resend` holds, and the start of the names of the groups whose
 // offsets say which dead letters of a topic were sent again: <GroupResend>_<topic>. Nobody consumes in them.
 const GroupResend = "GRAYCHAIN_RESEND"

@@ -34,7 +34,7 @@ func (w *world) broadcaster(reg *graylibtest.Registry, tag graylib.Tag, n int, o
 		home, err := os.UserHomeDir()
 		if err == nil {
 			err = errors.Join(os.RemoveAll(filepath.Join(home, ".rocketmq_client_go", w.group)),
-				os.RemoveAll(filepath.Join(home, ".rocketmq_client_go", laneGroup(w.group, "gray"))))
+				os.RemoveAll(filepath.Join(home, ".rocketmq_client_go", graylib.LaneGroup(w.group, "gray"))))
 		}
 		if err != nil {
 			w.t.Error(err)

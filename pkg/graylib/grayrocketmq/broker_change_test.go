@@ -39,14 +39,14 @@ func TestListedThenSentAtOnce(t *testing.T) {
 		time.Sleep(10 * time.Millisecond) // what the promise is about
 		sent := time.Now()
 		id := w.send(p, tag, 1)[0]
-		want[id] = map[string]int{"baseline " + laneGroup(w.group, tag): 1}
+		want[id] = map[string]int{"baseline " + graylib.LaneGroup(w.group, tag): 1}
 		eventually(t, "it is handled", func() bool { return book.total(id) > 0 })
 		slowest = max(slowest, time.Since(sent))
 	}
 	passed := func() bool { // <group>__tagged has been through them all
 		n := 0
 		for _, e := range reporter.Events() {
-			if _, ours := want[e.ID]; ours && e.Kind == graylib.EventFinished && e.Group == taggedGroup(w.group) {
+			if _, ours := want[e.ID]; ours && e.Kind == graylib.EventFinished && e.Group == graylib.TaggedGroup(w.group) {
 				n++
 			}
 		}
@@ -109,13 +109,13 @@ func TestModesUnderLoad(t *testing.T) {
 		groups := make(map[string]int)
 		for _, h := range book.deliveries(id) {
 			groups[h.group]++
-			if h.group == taggedGroup(w.group) && !slices.ContainsFunc(copies, func(s span) bool {
+			if h.group == graylib.TaggedGroup(w.group) && !slices.ContainsFunc(copies, func(s span) bool {
 				return h.at.After(s.from) && h.at.Before(s.to.Add(edge))
 			}) {
 				t.Errorf("broke G6 nothing twice: a copy outside of mode all: %v", book.deliveries(id))
 			}
 		}
-		if groups[laneGroup(w.group, "gray")] > 1 || groups[taggedGroup(w.group)] > 1 || groups[w.group] > 0 {
+		if groups[graylib.LaneGroup(w.group, "gray")] > 1 || groups[graylib.TaggedGroup(w.group)] > 1 || groups[w.group] > 0 {
 			t.Errorf("broke G6 nothing twice: %v", book.deliveries(id))
 		}
 		if len(groups) > 1 {

@@ -99,7 +99,7 @@ func TestHandoffTwoLanes(t *testing.T) {
 		book.once(t, "lane "+tag.String(), ids)
 		want := w.group
 		if tag != "" {
-			want = laneGroup(w.group, tag)
+			want = graylib.LaneGroup(w.group, tag)
 		}
 		for _, id := range ids {
 			for _, h := range book.deliveries(id) {
@@ -232,7 +232,7 @@ func TestHandoffOfRetriesAndDelayed(t *testing.T) {
 		eventually(t, who+" handles what was in retry and what was delayed", func() bool { return done.all(retried) && done.all(delayed) })
 		for _, id := range append(slices.Clone(retried), delayed...) {
 			for _, h := range done.deliveries(id) {
-				if h.who != who || h.group != laneGroup(w.group, "gray") {
+				if h.who != who || h.group != graylib.LaneGroup(w.group, "gray") {
 					t.Errorf("broke G4 closed loop: %s: %v, want by %s in the lane's group", id, h, who)
 				}
 			}

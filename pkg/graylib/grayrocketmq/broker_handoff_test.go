@@ -438,7 +438,7 @@ func (w *world) idle() bool {
 		w.t.Fatal(err)
 	}
 	const probe = "127.0.0.1@probe"
-	group := laneGroup(w.group, "gray")
+	group := graylib.LaneGroup(w.group, "gray")
 	for _, addr := range route.Brokers {
 		locked, err := w.api.Lock(w.t.Context(), addr, group, probe, route.Queues)
 		if err != nil {

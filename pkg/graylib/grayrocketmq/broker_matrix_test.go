@@ -377,7 +377,7 @@ func (x *matrix) replied(reply *primitive.Message, err error, m *primitive.Messa
 // want is where a message is to be handled, and how often there, by design/messages.md.
 func (x *matrix) want(m matrixMessage) map[string]int {
 	n := map[string]int{"ok": 1, "retry": 2, "dead": 1 + matrixRetries}[m.outcome]
-	base, lane, tagged := x.group, laneGroup(x.group, "gray"), taggedGroup(x.group)
+	base, lane, tagged := x.group, graylib.LaneGroup(x.group, "gray"), graylib.TaggedGroup(x.group)
 	switch {
 	case m.never:
 		return nil
@@ -426,7 +426,7 @@ func testMatrix(t *testing.T, live bool, mode graylib.Mode) {
 	}
 	x.known("P-"+x.group, len(x.by))
 	x.known("X-"+x.group, 1)
-	x.known(laneGroup("X-"+x.group, "gray"), 1)
+	x.known(graylib.LaneGroup("X-"+x.group, "gray"), 1)
 	client := []consumer.Option{consumer.WithMaxReconsumeTimes(matrixRetries)}
 	base := x.open("", x.book.sink("baseline", x.act), reporter, client)
 	start(t, base)
@@ -473,7 +473,7 @@ func (x *matrix) judge(when string, reporter *graylibtest.Reporter) {
 	passed := func() map[string]bool {
 		ids := make(map[string]bool)
 		for _, e := range reporter.Events() {
-			if e.Kind == graylib.EventFinished && e.Group == taggedGroup(x.group) {
+			if e.Kind == graylib.EventFinished && e.Group == graylib.TaggedGroup(x.group) {
 				ids[e.ID] = true
 			}
 		}

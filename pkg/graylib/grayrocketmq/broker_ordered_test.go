@@ -234,7 +234,7 @@ func TestOrderedDeadLetters(t *testing.T) {
 		o.mu.Unlock()
 		group := w.group
 		if tag != "" {
-			group = laneGroup(group, tag)
+			group = graylib.LaneGroup(group, tag)
 		}
 		eventually(t, "the failing message is a dead letter of "+group, func() bool { return w.size("%DLQ%"+group) == 1 })
 	}

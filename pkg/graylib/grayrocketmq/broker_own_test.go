@@ -48,7 +48,7 @@ func TestLargestBody(t *testing.T) {
 		t.Fatal(err)
 	}
 	after := w.send(p, "gray", 1)
-	lane := map[string]int{"lane " + laneGroup(w.group, "gray"): 1}
+	lane := map[string]int{"lane " + graylib.LaneGroup(w.group, "gray"): 1}
 	eventually(t, "both are handled", func() bool { return book.is(r.MsgID, lane) && book.is(after[0], lane) })
 	if a, b := <-sums, <-sums; a != sha256.Sum256(body) && b != sha256.Sum256(body) {
 		t.Error("the body arrived changed")
@@ -84,7 +84,7 @@ func TestBrokerSettings(t *testing.T) {
 	client := listed(graylib.ModeAuto, "gray")
 	client.Consume.Filter = graylib.FilterClient
 	w.source.put(client)
-	refused(w.open("", book.sink("baseline", nil), nil, nil, WithoutCreation()), ErrNoGroups, w.group, laneGroup(w.group, "gray"), taggedGroup(w.group))
+	refused(w.open("", book.sink("baseline", nil), nil, nil, WithoutCreation()), ErrNoGroups, w.group, graylib.LaneGroup(w.group, "gray"), graylib.TaggedGroup(w.group))
 
 	base := w.consumer("", book.sink("baseline", work))
 	lane := w.consumer("gray", book.sink("lane", work))
@@ -103,7 +103,7 @@ func TestBrokerSettings(t *testing.T) {
 	w.shutdown(base)
 	eventually(t, "the broker has the groups' offsets on disk", func() bool {
 		offsets, err := os.ReadFile(filepath.Join(state, localinfra.Broker, "store", "config", "consumerOffset.json"))
-		return err == nil && !slices.ContainsFunc([]string{w.group, laneGroup(w.group, "gray"), taggedGroup(w.group)}, func(group string) bool {
+		return err == nil && !slices.ContainsFunc([]string{w.group, graylib.LaneGroup(w.group, "gray"), graylib.TaggedGroup(w.group)}, func(group string) bool {
 			return !strings.Contains(string(offsets), w.topic+"@"+group+`"`)
 		})
 	})

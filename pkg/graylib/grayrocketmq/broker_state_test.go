@@ -51,7 +51,7 @@ func TestState(t *testing.T) {
 	const queues = 4
 	w := newWorld(t, listed(graylib.ModeAuto, "gray"))
 	w.createTopic(queues)
-	lane := laneGroup(w.group, "gray")
+	lane := graylib.LaneGroup(w.group, "gray")
 	base, gray := newSink(), newSink()
 	b := w.consumer("", base)
 	p := w.producer("")
@@ -121,7 +121,7 @@ func TestStateWaiting(t *testing.T) {
 	c := w.consumer("", s)
 	ids := w.send(w.producer(""), "blue", 1)
 	waiting := func() string {
-		g, _ := groupOf(c, taggedGroup(w.group))
+		g, _ := groupOf(c, graylib.TaggedGroup(w.group))
 		for _, q := range g.Queues {
 			if q.Waiting != "" {
 				return q.Waiting

@@ -80,7 +80,7 @@ func TestListedWhileMessagesWait(t *testing.T) {
 			settle(t, w, book)
 			book.once(t, name, ids)
 			for i, list := range [][]string{early, inLane, after} {
-				want := []string{taggedGroup(w.group), laneGroup(w.group, "blue"), laneGroup(w.group, "blue")}[i]
+				want := []string{graylib.TaggedGroup(w.group), graylib.LaneGroup(w.group, "blue"), graylib.LaneGroup(w.group, "blue")}[i]
 				for _, id := range list {
 					for _, h := range book.deliveries(id) {
 						if h.group != want {

@@ -89,7 +89,7 @@ func TestUnknownVersion(t *testing.T) {
 	first := w.send(p, "gray", 5)
 	eventually(t, "the stand-in handles them", func() bool { return base.all(first) })
 
-	group := laneGroup(w.group, "gray")
+	group := graylib.LaneGroup(w.group, "gray")
 	const id = "127.0.0.1@a#gray#own#v9#what-ever"
 	if _, err := ownership.ParseMember(id); err == nil {
 		t.Fatalf("%s is understood", id)

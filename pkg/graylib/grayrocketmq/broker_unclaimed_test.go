@@ -78,7 +78,7 @@ func TestUnclaimedIsNoDelivery(t *testing.T) {
 				ids := w.send(w.producer(""), tag, 4)
 				eventually(t, "all are handled", func() bool { return s.all(ids) })
 				s.exactly(t, "handler", ids, 1)
-				for _, group := range []string{w.group, laneGroup(w.group, "gray")} {
+				for _, group := range []string{w.group, graylib.LaneGroup(w.group, "gray")} {
 					if n := w.size("%DLQ%" + group); n != 0 {
 						t.Errorf("%d dead letters of %s", n, group)
 					}
@@ -151,7 +151,7 @@ func TestDuplicatesOfABatchThatFails(t *testing.T) {
 				if failed < 2 {
 					t.Errorf("the batch that failed had %d messages, want some", failed)
 				}
-				if n := w.size(retryTopic(w.group)) + w.size(retryTopic(laneGroup(w.group, "gray"))); !ordered && n != int64(failed) {
+				if n := w.size(retryTopic(w.group)) + w.size(retryTopic(graylib.LaneGroup(w.group, "gray"))); !ordered && n != int64(failed) {
 					t.Errorf("%d messages were sent back, want the %d that failed", n, failed)
 				}
 			})

@@ -318,7 +318,7 @@ func (c *Consumer) laneLive(tag graylib.Tag) bool {
 // askLive asks the brokers whether a lane's group has a live member of the lane's own; stand-ins are always there.
 func (c *Consumer) askLive(ctx context.Context, tag graylib.Tag) (bool, error) {
 	for _, addr := range c.masters.addresses() {
-		members, err := c.api.Members(ctx, addr, laneGroup(c.baseGroup(), tag))
+		members, err := c.api.Members(ctx, addr, graylib.LaneGroup(c.baseGroup(), tag))
 		if err != nil {
 			return false, err
 		}

@@ -96,7 +96,7 @@ func (s consumerSettings) check(drain time.Duration) error {
 	case s.hooks:
 		return refuse("consumer.WithFilterMessageHook")
 	}
-	if longest := len(qualified(s.namespace, laneGroup(s.group, ""))) + graylib.MaxTagLength; longest > maxGroup {
+	if longest := len(qualified(s.namespace, graylib.LaneGroup(s.group, ""))) + graylib.MaxTagLength; longest > maxGroup {
 		return fmt.Errorf("%w: group %q: with a tag it would have up to %d bytes, at most %d are possible", ErrInvalidOption, s.group, longest, maxGroup)
 	}
 	timeout := s.timeout

@@ -116,7 +116,7 @@ func (k *keeper) tell(err error) {
 func desired(id graylib.Identity, group string, broadcast bool, rules graylib.Rules, known bool) (join, prepare []place) {
 	if id.Tag != graylib.Untagged {
 		if lane, ok := rules.Lane(id.Tag); ok {
-			join = append(join, place{group: laneGroup(group, id.Tag), kind: kindLane, lane: lane})
+			join = append(join, place{group: graylib.LaneGroup(group, id.Tag), kind: kindLane, lane: lane})
 		}
 		return join, nil
 	}
@@ -124,9 +124,9 @@ func desired(id graylib.Identity, group string, broadcast bool, rules graylib.Ru
 		return []place{{group: group, kind: kindAll}}, nil
 	}
 	for _, lane := range rules.Lanes() { // as a stand-in
-		join = append(join, place{group: laneGroup(group, lane.Tag), kind: kindLane, lane: lane})
+		join = append(join, place{group: graylib.LaneGroup(group, lane.Tag), kind: kindLane, lane: lane})
 	}
-	tagged := place{group: taggedGroup(group), kind: kindTagged}
+	tagged := place{group: graylib.TaggedGroup(group), kind: kindTagged}
 	if known {
 		join = append(join, tagged)
 	} else {

@@ -11,14 +11,6 @@ import (
 // maxGroup is the greatest length of a group's name in bytes (the client's ValidateGroup, the broker's Validators).
 const maxGroup = 255
 
-// laneGroup is the group of a lane's messages.
-func laneGroup(group string, tag graylib.Tag) string {
-	return group + graylib.GroupLaneInfix + string(tag)
-}
-
-// taggedGroup is the baseline's group for tagged messages.
-func taggedGroup(group string) string { return group + graylib.GroupTaggedSuffix }
-
 // instanceName is <service>#<tag or ->#<what it is for>#<uuid>. The client puts its address and an @ in front; with that it is
 // the client id. Members of lanes' groups have names that say more ([ownership.InstanceName]).
 func instanceName(id graylib.Identity, what string) string {

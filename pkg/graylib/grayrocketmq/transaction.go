@@ -45,7 +45,7 @@ func OpenTransactionProducer(listener primitive.TransactionListener, client []pr
 		return nil, err
 	}
 	if tag := o.rt.Identity().Tag; tag != graylib.Untagged && s.group != "" {
-		client = append(client, producer.WithGroupName(laneGroup(s.group, tag)))
+		client = append(client, producer.WithGroupName(graylib.LaneGroup(s.group, tag)))
 	}
 	p, err := rocketmq.NewTransactionProducer(checkedListener{listener, o.rt}, client...)
 	if err != nil {

@@ -161,7 +161,7 @@ func TestWhatWaits(t *testing.T) {
 	first := w.send("gray", 3)
 	eventually(t, "handled", w.all(first, 1))
 	groups, err := w.reader.Groups(t.Context(), w.brokers)
-	if err != nil || !slices.Contains(groups.Bases(), w.group) || !groups[LaneGroup(w.group, "gray")] {
+	if err != nil || !slices.Contains(groups.Bases(), w.group) || !groups[graylib.LaneGroup(w.group, "gray")] {
 		t.Errorf("groups %v, %v; want %s with its lane's", groups, err, w.group)
 	}
 	g := w.lane()
@@ -249,7 +249,7 @@ func TestResend(t *testing.T) {
 	ids := w.send("gray", 5)
 	eventually(t, "they die", func() bool { return w.lane().DeadLetters.N == 5 })
 	w.answers(nil)
-	group := LaneGroup(w.group, "gray")
+	group := graylib.LaneGroup(w.group, "gray")
 	resend := func(o Resending) (Resent, []DeadLetter, error) {
 		var letters []DeadLetter
 		o.Group = group

@@ -89,14 +89,6 @@ func (g Groups) Bases() []string {
 	return bases
 }
 
-// LaneGroup is the name of a lane's group, and TaggedGroup that of <group>__tagged.
-func LaneGroup(base string, tag graylib.Tag) string {
-	return base + graylib.GroupLaneInfix + string(tag)
-}
-
-// TaggedGroup is the name of the baseline's group for tagged messages.
-func TaggedGroup(base string) string { return base + graylib.GroupTaggedSuffix }
-
 // Of names one consumer group to read.
 type Of struct {
 	Base string // <group>, as the application names it
@@ -108,9 +100,9 @@ type Of struct {
 func (o Of) Name() string {
 	switch o.Kind {
 	case graylib.GroupLane:
-		return LaneGroup(o.Base, o.Lane)
+		return graylib.LaneGroup(o.Base, o.Lane)
 	case graylib.GroupTagged:
-		return TaggedGroup(o.Base)
+		return graylib.TaggedGroup(o.Base)
 	default:
 		return o.Base
 	}

@@ -56,7 +56,7 @@ func (r *Reader) LeftBefore(ctx context.Context, brokers map[string]string, base
 			return fmt.Errorf("delayed retries: %w", err)
 		}
 		for _, base := range bases {
-			group := LaneGroup(base, tag)
+			group := graylib.LaneGroup(base, tag)
 			if c := held[RetryPrefix+group]; c.N > 0 {
 				left = append(left, Left{group, RetryPrefix + group, c, "to be delivered again later"})
 			}
