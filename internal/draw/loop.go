@@ -232,12 +232,20 @@ func (s *sketch) message(m observer.Message, first bool) {
 	}
 	if len(handled) == 0 {
 		text, ink := "waits: nobody may consume it", inkDim
-		if !s.pic.Verdict.Closed {
+		switch {
+		case !s.pic.Verdict.Closed:
 			text, ink = "✗ consumed by nobody", inkBad
+		case known(m):
+			text = "was handled, as its idempotency store says; by whom nobody reported"
 		}
 		drawn.branch(y, "╌ ", ink)
 		s.c.text(trunk+3, y, text, ink)
 	}
+}
+
+// known tells whether a message's idempotency store said that it was handled.
+func known(m observer.Message) bool {
+	return slices.ContainsFunc(m.Skipped(), func(e graylib.Event) bool { return e.Reason == graylib.MessageReasonDuplicate })
 }
 
 // consumption draws one delivery's chain from y on, and returns where the next may begin.
@@ -315,7 +323,7 @@ func (s *sketch) times() string {
 	var last time.Duration
 	waits := 0
 	for _, m := range s.pic.Loop.Messages {
-		if len(m.Handled()) == 0 {
+		if len(m.Handled()) == 0 && !known(m) {
 			waits++
 		}
 		for _, e := range m.Handled() {

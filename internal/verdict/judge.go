@@ -2,6 +2,7 @@ package verdict
 
 import (
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -61,7 +62,8 @@ const (
 
 // Judge holds a loop against what was wanted in a world. waited is how long was waited for it; it is quoted only. A loop is
 // closed where every hop is in its place, and every message was handled by whom it should be, once, in a chain whose hops
-// are in their places too.
+// are in their places too. What counts as handled, and where once is, is as in the [Ledger]: where a group broadcasts, each
+// instance of the environment may have the message once, and one must. That a crash excuses a repeat only the ledger knows.
 func Judge(l observer.Loop, want Want, w World, waited time.Duration) Verdict {
 	j := judge{world: w, want: want, waited: waited}
 	j.chain(l)
@@ -90,9 +92,12 @@ func Quiet(l observer.Loop, want Want, w World) bool {
 	}
 	for _, m := range l.Messages {
 		group := w.Consumer.Group + graylib.GroupTaggedSuffix
-		expected := w.Consumptions(m.Tag)
+		if broadcast(m) {
+			group = w.Consumer.Group
+		}
+		expected := w.consumptions(m.Tag, broadcast(m))
 		leaves := m.Tag != graylib.Untagged && !slices.ContainsFunc(expected, func(c Consumption) bool { return c.Tag == graylib.Untagged })
-		if leaves && !slices.ContainsFunc(m.Finished, func(e graylib.Event) bool { return e.Group == group }) {
+		if leaves && !slices.ContainsFunc(m.Finished, func(e graylib.Event) bool { return e.Group == group && e.Tag == graylib.Untagged }) {
 			return false
 		}
 	}
@@ -230,23 +235,51 @@ func (j *judge) message(m observer.Message) {
 	if len(m.Produced) == 0 {
 		j.missing("", "message %s was reported by no producer", id)
 	} else if len(m.Produced) > 1 {
-		j.find(g6, -1, "", "message %s was stored %d times", id, len(m.Produced))
+		j.find("", -1, "", "message %s was stored %d times: its send was tried again, and each is a message", id, len(m.Produced))
 	}
-	expected := j.world.Consumptions(m.Tag)
-	handled := m.Handled()
-	if len(handled) == 0 && len(expected) > 0 {
-		j.missing(g5, "message %s %s was consumed by nobody%s", id, marked(m.Tag), stuck(m))
+	events := deliveries(m)
+	expected := j.world.consumptions(m.Tag, broadcast(m))
+	if all := tallied(events, nil); !all.done() && len(expected) > 0 {
+		j.unhandled(m, all)
 	} else {
 		for _, c := range expected {
-			j.consumption(m, c, handled)
+			j.consumption(m, c, events)
 		}
 	}
-	for _, e := range handled {
-		if !slices.ContainsFunc(expected, func(c Consumption) bool { return c.takes(e) }) {
+	for _, e := range m.Handled() {
+		if !slices.ContainsFunc(expected, func(c Consumption) bool { return c.takes(e) }) && !j.world.mayToo(e, m.Tag) {
 			j.stranger(m, e, expected)
 		}
 		j.consuming(m, e)
 	}
+	for _, e := range m.Begun { // by whom it must not even be begun
+		promise := misplaced(e, m.Tag)
+		ended := slices.ContainsFunc(m.Handled(), func(h graylib.Event) bool { return h.Instance == e.Instance && h.Group == e.Group })
+		if promise != "" && !ended { // else it has been found above
+			j.find(promise, -1, e.EventID, "message %s %s was begun by %s%s", id, marked(m.Tag), Name(e.Service, e.Tag), inGroup(e.Group))
+		}
+	}
+}
+
+// unhandled finds that nobody handled a message. Waiting may mend that, except where it failed and nothing is retried.
+func (j *judge) unhandled(m observer.Message, in tallies) {
+	if _, failed, broadcast := in.sum(); broadcast && failed > 0 {
+		j.find("", -1, "", "message %s %s was consumed by nobody%s, and where a group broadcasts nothing is retried", short(m.ID), marked(m.Tag), stuck(m))
+		return
+	}
+	j.missing(g5, "message %s %s was consumed by nobody%s", short(m.ID), marked(m.Tag), stuck(m))
+}
+
+// broadcast tells whether a message went to a group that broadcasts.
+func broadcast(m observer.Message) bool {
+	return slices.ContainsFunc(deliveries(m), func(e graylib.Event) bool { return e.Broadcast })
+}
+
+// deliveries returns what was reported of a message's deliveries, oldest first.
+func deliveries(m observer.Message) []graylib.Event {
+	events := slices.Concat(m.Begun, m.Finished)
+	slices.SortStableFunc(events, func(a, b graylib.Event) int { return a.Time.Compare(b.Time) })
+	return events
 }
 
 // takes tells whether an event is of this consumption.
@@ -254,23 +287,25 @@ func (c Consumption) takes(e graylib.Event) bool {
 	return e.Tag == c.Tag && (c.Group == "" || e.Group == c.Group)
 }
 
-func (j *judge) consumption(m observer.Message, c Consumption, handled []graylib.Event) {
-	n := 0
-	for _, e := range handled {
-		if c.takes(e) {
-			n++
-		}
-	}
+// consumption judges whether one environment handled a message, and how often.
+func (j *judge) consumption(m observer.Message, c Consumption, events []graylib.Event) {
+	by := tallied(events, c.takes)
 	who := Name(j.world.Consumer.Service, c.Tag)
-	switch {
-	case n == 0:
+	if !by.done() {
 		promise := g5
 		if c.Tag != graylib.Untagged {
 			promise = g4
 		}
 		j.missing(promise, "message %s %s was not consumed by %s%s", short(m.ID), marked(m.Tag), who, inGroup(c.Group))
-	case n > 1:
-		j.find(g6, -1, "", "message %s was consumed %d times by %s%s", short(m.ID), n, who, inGroup(c.Group))
+	}
+	for _, p := range slices.SortedFunc(maps.Keys(by), place.compare) {
+		if n := by[p].handled; n > copies(len(m.Produced), events, p.group) {
+			at := ""
+			if p.instance != "" {
+				at = " at " + p.instance
+			}
+			j.find(g6, -1, "", "message %s was consumed %d times by %s%s%s", short(m.ID), n, who, at, inGroup(c.Group))
+		}
 	}
 }
 
@@ -278,7 +313,7 @@ func (j *judge) consumption(m observer.Message, c Consumption, handled []graylib
 func (j *judge) stranger(m observer.Message, e graylib.Event, expected []Consumption) {
 	who := Name(e.Service, e.Tag)
 	switch {
-	case m.Tag == graylib.Untagged && e.Tag != graylib.Untagged:
+	case misplaced(e, m.Tag) == g2:
 		j.find(g2, -1, e.EventID, "untagged message %s was consumed by %s", short(m.ID), who)
 	case e.Tag == graylib.Untagged && j.world.Lanes[m.Tag].Mode == graylib.ModeIgnore:
 		j.find(g4, -1, e.EventID, "message %s %s was consumed by %s, which ignores that lane", short(m.ID), marked(m.Tag), who)

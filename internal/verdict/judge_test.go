@@ -121,14 +121,16 @@ func TestMustFail(t *testing.T) {
 		{"two messages", ignore, "gray", func(l *observer.Loop) { l.Messages = append(l.Messages, l.Messages[0]) }, "2 messages were sent, want 1"},
 		{"stored twice", ignore, "gray", func(l *observer.Loop) {
 			l.Messages[0].Produced = append(l.Messages[0].Produced, l.Messages[0].Produced[0])
-		}, "^broke G6 nothing twice: message …0C0D00001A2B was stored 2 times"},
+		}, "^message …0C0D00001A2B was stored 2 times: its send was tried again"},
 		{"no producer", ignore, "gray", func(l *observer.Loop) { l.Messages[0].Produced = nil }, "was reported by no producer"},
 		{"an unmarked message", ignore, "gray", func(l *observer.Loop) { l.Messages[0].Tag = "" }, "is without a mark though its request is tagged gray"},
 		{"consumed by nobody", ignore, "gray", func(l *observer.Loop) { l.Messages[0].Finished = nil }, "^broke G5 nothing lost: message …0C0D00001A2B marked gray was consumed by nobody after 10 s"},
 		{"failing handler", ignore, "gray", func(l *observer.Loop) { l.Messages[0].Finished[0].Result = graylib.ResultRetry }, "its handler failed 1 time"},
 		{"panicking handler", ignore, "", func(l *observer.Loop) { l.Messages[0].Finished[0].Result = graylib.ResultPanic }, "its handler panicked 1 time"},
 		{"handler that hangs", ignore, "", func(l *observer.Loop) {
-			l.Messages[0].Begun, l.Messages[0].Finished = l.Messages[0].Finished, nil
+			e := l.Messages[0].Finished[0]
+			e.Kind, e.Result = graylib.EventBegun, ""
+			l.Messages[0].Begun, l.Messages[0].Finished = []graylib.Event{e}, nil
 		}, "a handler began it and has not returned"},
 		{"skipped by all", ignore, "gray", func(l *observer.Loop) { l.Messages[0].Finished[0].Result = "skipped" }, "it was skipped by gray A"},
 		{"consumed twice", ignore, "gray", func(l *observer.Loop) {
@@ -145,6 +147,11 @@ func TestMustFail(t *testing.T) {
 			"was not consumed by baseline A (group test-a__tagged)"},
 		{"untagged by a lane", ignore, "", func(l *observer.Loop) { l.Messages[0].Finished[0].Tag = "gray" },
 			"^broke G2 isolation: untagged message …0C0D00001A2B was consumed by gray A"},
+		{"begun by a lane, and failed there", ignore, "", func(l *observer.Loop) {
+			e := l.Messages[0].Finished[0]
+			e.Kind, e.Result, e.Tag, e.Instance = graylib.EventBegun, "", "gray", "a-9"
+			l.Messages[0].Begun = append(l.Messages[0].Begun, e)
+		}, "^broke G2 isolation: message …0C0D00001A2B without a mark was begun by gray A"},
 		{"in a wrong group", ignore, "", func(l *observer.Loop) { l.Messages[0].Finished[0].Group = "test-a__tagged" }, "consumed by baseline A (group test-a__tagged)"},
 		{"lane dead, ignored, and consumed", world(graylib.ModeIgnore, "c"), "gray", func(l *observer.Loop) {
 			l.Messages[0].Finished = closed(world(graylib.ModeAll, "c"), "gray").Messages[0].Finished

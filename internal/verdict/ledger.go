@@ -89,17 +89,6 @@ func (l *Ledger) Add(e graylib.Event) {
 	groups[baseGroup(e)] = struct{}{}
 }
 
-// baseGroup is the application's group of a delivery.
-func baseGroup(e graylib.Event) string {
-	if base, ok := strings.CutSuffix(e.Group, graylib.GroupTaggedSuffix); ok {
-		return base
-	}
-	if e.MessageTag != graylib.Untagged {
-		return strings.TrimSuffix(e.Group, graylib.GroupLaneInfix+string(e.MessageTag))
-	}
-	return e.Group
-}
-
 // Account is what a history comes to.
 type Account struct {
 	First     time.Time      `json:"first"`
@@ -134,7 +123,7 @@ func (l *Ledger) Judge(o LedgerOptions) Account {
 		} else {
 			a.Unsent++
 		}
-		if m.copies("") > 1 {
+		if copies(len(m.sent), m.deliveries, "") > 1 {
 			a.Twice++
 		}
 		groups := slices.Sorted(maps.Keys(l.topics[m.topic]))
@@ -171,50 +160,19 @@ func (a *Account) broke(promise, format string, args ...any) {
 	a.Broken = append(a.Broken, Finding{Promise: promise, Text: fmt.Sprintf(format, args...), Hop: -1})
 }
 
-// copies is how many messages bear the id: as their producers reported, or as they were first delivered in a group.
-func (m *entry) copies(group string) int {
-	type position struct {
-		queue  string
-		offset int64
-	}
-	delivered := make(map[string]map[position]struct{})
-	for _, e := range m.deliveries {
-		if e.Deliveries > 1 || group != "" && e.Group != group {
-			continue
-		}
-		if delivered[e.Group] == nil {
-			delivered[e.Group] = make(map[position]struct{})
-		}
-		delivered[e.Group][position{e.Queue, e.Offset}] = struct{}{}
-	}
-	n := max(len(m.sent), 1)
-	for _, positions := range delivered {
-		n = max(n, len(positions))
-	}
-	return n
-}
-
 // judge judges one message in one base group.
 func (l *Ledger) judge(a *Account, o LedgerOptions, spans map[spanKey]int, id string, m *entry, base string) {
 	var handledIn []string // groups, once each
-	byPlace := make(map[place]*tally)
-	handled := false
+	byPlace := make(tallies)
 	for _, e := range m.deliveries {
 		if baseGroup(e) != base {
 			continue
 		}
-		p := placeOf(e)
-		t := byPlace[p]
-		if t == nil {
-			t = &tally{}
-			byPlace[p] = t
-		}
-		t.count(e)
+		byPlace.count(e)
 		switch {
 		case e.Kind == graylib.EventBegun:
-			a.lane(id, m, e, base)
+			a.lane(id, m, e)
 		case e.Result == graylib.ResultSuccess:
-			handled = true
 			copied := e.Group == base+graylib.GroupTaggedSuffix && e.Reason == graylib.MessageReasonCopy
 			if !e.Broadcast && !copied && !slices.Contains(handledIn, e.Group) {
 				handledIn = append(handledIn, e.Group)
@@ -223,10 +181,7 @@ func (l *Ledger) judge(a *Account, o LedgerOptions, spans map[spanKey]int, id st
 			a.Failed++
 		}
 	}
-	for _, t := range byPlace {
-		handled = handled || t.marked
-	}
-	if handled {
+	if byPlace.done() {
 		a.Handled[base]++
 	} else {
 		l.missing(a, o, id, m, base, byPlace)
@@ -241,7 +196,7 @@ func (l *Ledger) judge(a *Account, o LedgerOptions, spans map[spanKey]int, id st
 
 // repeated judges whether a message was begun more often in one place than it failed there, was stored, and crashes excuse.
 func (l *Ledger) repeated(a *Account, spans map[spanKey]int, id string, m *entry, p place, t *tally) {
-	again := max(len(t.begun)-m.copies(p.group)-t.failed, 0)
+	again := max(len(t.begun)-copies(len(m.sent), m.deliveries, p.group)-t.failed, 0)
 	for _, by := range t.begun[:max(len(t.begun)-1, 0)] { // the last one excuses none: nothing came after it
 		if again == 0 || !l.crashed[by.Instance] {
 			continue
@@ -269,42 +224,8 @@ func (l *Ledger) repeated(a *Account, spans map[spanKey]int, id string, m *entry
 // gapped is why what looks broken may not be.
 const gapped = ", but the journals have gaps"
 
-// place is where a message is handled once: a group or, where the group broadcasts, an instance of it.
-type place struct{ group, instance string }
-
-func placeOf(e graylib.Event) place {
-	if e.Broadcast {
-		return place{e.Group, e.Instance}
-	}
-	return place{group: e.Group}
-}
-
-func (p place) compare(o place) int {
-	return cmp.Or(cmp.Compare(p.group, o.group), cmp.Compare(p.instance, o.instance))
-}
-
-// tally is what happened to a message in one place.
-type tally struct {
-	begun  []graylib.Event // oldest first
-	failed int
-	// marked: a handler acknowledged it by the word of the idempotency hook's store. Where nobody reported that, a process was
-	// killed between the mark and its report.
-	marked bool
-}
-
-func (t *tally) count(e graylib.Event) {
-	switch {
-	case e.Kind == graylib.EventBegun:
-		t.begun = append(t.begun, e)
-	case e.Result == graylib.ResultRetry, e.Result == graylib.ResultPanic:
-		t.failed++
-	case e.Result == graylib.ResultSkipped && e.Reason == graylib.MessageReasonDuplicate:
-		t.marked = t.marked || len(t.begun) > t.failed
-	}
-}
-
 // missing files a message that no handler acknowledged.
-func (l *Ledger) missing(a *Account, o LedgerOptions, id string, m *entry, base string, in map[place]*tally) {
+func (l *Ledger) missing(a *Account, o LedgerOptions, id string, m *entry, base string, in tallies) {
 	if len(m.sent) == 0 {
 		a.Unjudged["seen by "+base+" and reported by no producer"]++
 		return
@@ -317,13 +238,7 @@ func (l *Ledger) missing(a *Account, o LedgerOptions, id string, m *entry, base 
 		a.Unjudged["sent less than "+o.Settle.String()+" before the end, and not handled by then"]++
 		return
 	}
-	var begun, failed int
-	broadcast := false
-	for _, t := range in {
-		broadcast = broadcast || len(t.begun) > 0 && t.begun[0].Broadcast
-		begun += len(t.begun)
-		failed += t.failed
-	}
+	begun, failed, broadcast := in.sum()
 	how := "it was begun by nobody"
 	switch {
 	case failed > 0 && broadcast:
@@ -346,16 +261,15 @@ func at(queue string) string {
 }
 
 // lane judges who began a message.
-func (a *Account) lane(id string, m *entry, e graylib.Event, base string) {
+func (a *Account) lane(id string, m *entry, e graylib.Event) {
 	who := fmt.Sprintf("%s (%s) in group %s", Name(e.Service, e.Tag), e.Instance, e.Group)
-	lane := base + graylib.GroupLaneInfix + string(m.tag)
-	switch {
-	case m.tag == graylib.Untagged && e.Tag != graylib.Untagged:
-		a.broke(g2, "untagged message %s was begun by %s", id, who)
+	switch promise := misplaced(e, m.tag); {
+	case promise == "":
 	case m.tag == graylib.Untagged:
-	case e.Group == base && !e.Broadcast:
-		a.broke(g4, "message %s %s was begun by %s, the group of untagged messages", id, marked(m.tag), who)
-	case e.Tag != graylib.Untagged && (e.Tag != m.tag || e.Group != lane):
-		a.broke(g4, "message %s %s was begun by %s", id, marked(m.tag), who)
+		a.broke(promise, "untagged message %s was begun by %s", id, who)
+	case e.Group == baseGroup(e) && !e.Broadcast:
+		a.broke(promise, "message %s %s was begun by %s, the group of untagged messages", id, marked(m.tag), who)
+	default:
+		a.broke(promise, "message %s %s was begun by %s", id, marked(m.tag), who)
 	}
 }

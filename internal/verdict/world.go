@@ -44,35 +44,41 @@ type Consumption struct {
 }
 
 // Consumptions returns who must handle a message tagged tag (design/messages.md). An empty answer: it waits, nobody may.
-func (w World) Consumptions(tag graylib.Tag) []Consumption {
+func (w World) Consumptions(tag graylib.Tag) []Consumption { return w.consumptions(tag, false) }
+
+// consumptions is Consumptions; with broadcast that of a group in which each instance gets each message: it has no
+// <group>__tagged, and no stand-ins, for the baseline's instances have the lane's messages in <group>.
+func (w World) consumptions(tag graylib.Tag, broadcast bool) []Consumption {
 	c := w.Consumer
+	base := Consumption{graylib.Untagged, c.Group}
 	if tag == graylib.Untagged {
-		return []Consumption{{graylib.Untagged, c.Group}}
-	}
-	tagged := Consumption{graylib.Untagged, c.Group + graylib.GroupTaggedSuffix}
-	lane := w.Lanes[tag]
-	if !lane.Listed || !tag.Valid() {
-		return []Consumption{tagged} // a stray: the baseline's
+		return []Consumption{base}
 	}
 	own := Consumption{tag, c.Group + graylib.GroupLaneInfix + string(tag)}
-	live := lane.Live[c.Service]
-	switch lane.Mode {
-	case graylib.ModeIgnore:
-		if live {
-			return []Consumption{own}
-		}
-		return nil
-	case graylib.ModeAuto:
-		if live {
-			return []Consumption{own}
-		}
-		return []Consumption{{graylib.Untagged, own.Group}} // by a stand-in
-	default:
-		if live {
-			return []Consumption{own, tagged}
-		}
-		return []Consumption{{graylib.Untagged, own.Group}} // by a stand-in alone
+	baseline, standIn := Consumption{graylib.Untagged, c.Group + graylib.GroupTaggedSuffix}, Consumption{graylib.Untagged, own.Group}
+	if broadcast {
+		baseline, standIn = base, base
 	}
+	lane := w.Lanes[tag]
+	if !lane.Listed || !tag.Valid() {
+		return []Consumption{baseline} // a stray
+	}
+	live := lane.Live[c.Service]
+	switch {
+	case !live && lane.Mode == graylib.ModeIgnore:
+		return nil
+	case !live:
+		return []Consumption{standIn}
+	case lane.Mode == graylib.ModeAuto, lane.Mode == graylib.ModeIgnore:
+		return []Consumption{own}
+	}
+	return []Consumption{own, baseline}
+}
+
+// mayToo tells whether somebody may handle a message who needn't: where a group broadcasts, the baseline does when it is in doubt
+// whether the lane's instances have it.
+func (w World) mayToo(e graylib.Event, tag graylib.Tag) bool {
+	return e.Broadcast && e.Tag == graylib.Untagged && e.Group == w.Consumer.Group && w.Lanes[tag].Mode != graylib.ModeIgnore
 }
 
 // Want is what was asked for: the judge holds the loop against it.
