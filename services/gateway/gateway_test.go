@@ -17,6 +17,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/graychain/graychain/pkg/graylib"
+	"github.com/graychain/graychain/pkg/graylib/graylibtest"
 	"github.com/graychain/graychain/pkg/graylib/rules"
 	"github.com/graychain/graychain/services/internal/servetest"
 )
@@ -131,7 +132,7 @@ func TestSlowAndBroken(t *testing.T) {
 		_, _ = http.ReadRequest(bufio.NewReader(conn))
 		_ = conn.Close()
 	})
-	mesh.Registry.Put(graylib.Instance{Service: "c", Addr: fmt.Sprintf("127.0.0.1:%d", servetest.FreePort(t))})
+	mesh.Registry.Put(graylib.Instance{Service: "c", Addr: graylibtest.ReserveAddr(t)})
 	gateway := mesh.Start(service, map[string]string{"CALL_TIMEOUT": "0.2"}, wire)
 	for path, want := range map[string]int{
 		"/A/dubbo": http.StatusGatewayTimeout,

@@ -124,8 +124,8 @@ func TestHopsComeBackInOrder(t *testing.T) {
 func TestConnectRefusedFallsBackWithinTheCall(t *testing.T) {
 	m := newMesh(t)
 	m.serve(m.runtime("b", ""), nil)
-	m.registry.Put(graylib.Instance{Service: "b", Addr: deadAddr(t), Tag: "gray"})
-	m.registry.Put(graylib.Instance{Service: "b", Addr: deadAddr(t), Tag: "gray"})
+	m.registry.Put(graylib.Instance{Service: "b", Addr: graylibtest.ReserveAddr(t), Tag: "gray"})
+	m.registry.Put(graylib.Instance{Service: "b", Addr: graylibtest.ReserveAddr(t), Tag: "gray"})
 	rt := m.runtime("a", "")
 	caller := m.client(rt)
 	for range 10 {
@@ -146,7 +146,7 @@ func TestConnectRefusedFallsBackWithinTheCall(t *testing.T) {
 
 func TestNobodyLeftNamesWhoAndWhy(t *testing.T) {
 	m := newMesh(t)
-	dead := deadAddr(t)
+	dead := graylibtest.ReserveAddr(t)
 	m.registry.Put(graylib.Instance{Service: "b", Addr: dead})
 	caller := m.client(m.runtime("a", ""))
 	_, _, err := caller.Get(context.Background(), nil, "http://b/echo", config.WithSD(true))
@@ -167,7 +167,7 @@ func TestBodySurvivesTriesAndRules(t *testing.T) {
 		return graylib.Decision{Tag: "gray", Propagate: true}, doc.User == "xiaoming"
 	}
 	m.serve(m.runtime("b", ""), nil)
-	m.registry.Put(graylib.Instance{Service: "b", Addr: deadAddr(t), Tag: "gray"})
+	m.registry.Put(graylib.Instance{Service: "b", Addr: graylibtest.ReserveAddr(t), Tag: "gray"})
 	caller := m.client(m.runtime("a", ""))
 	small := `{"user":"xiaoming"}`
 	large := `{"user":"xiaoming","pad":"` + strings.Repeat("x", 2<<20) + `"}`

@@ -111,7 +111,7 @@ func TestAFrozenInstanceIsEjectedAndComesBack(t *testing.T) {
 func TestWhoGivesUpEjectsNobody(t *testing.T) {
 	m := newMesh(t)
 	door, _ := m.behindDoor("")
-	m.registry.Put(graylib.Instance{Service: "b", Addr: deadAddr(t), Tag: "gray"})
+	m.registry.Put(graylib.Instance{Service: "b", Addr: graylibtest.ReserveAddr(t), Tag: "gray"})
 	door.Freeze()
 	a := m.runtime("a", "", fast)
 	t.Cleanup(func() { _ = a.Close() })

@@ -109,8 +109,8 @@ func TestConnectRefusedFallsBackWithinTheCall(t *testing.T) {
 		return graylib.Decision{Tag: "gray", Propagate: true}, strings.Contains(string(req.Body()), "xiaoming")
 	}
 	m.serve(m.runtime("b", ""), nil)
-	m.registry.Put(graylib.Instance{Service: "b", Addr: deadAddr(t), Tag: "gray"})
-	m.registry.Put(graylib.Instance{Service: "b", Addr: deadAddr(t), Tag: "gray"})
+	m.registry.Put(graylib.Instance{Service: "b", Addr: graylibtest.ReserveAddr(t), Tag: "gray"})
+	m.registry.Put(graylib.Instance{Service: "b", Addr: graylibtest.ReserveAddr(t), Tag: "gray"})
 	a := m.runtime("a", "")
 	c := m.client(a)
 	small, large := `{"user":"xiaoming"}`, "xiaoming"+strings.Repeat("x", 2<<20)
@@ -156,8 +156,8 @@ func (b *trackedBody) Close() error {
 func TestBodiesAreClosed(t *testing.T) {
 	m := newMesh(t)
 	m.serve(m.runtime("b", ""), nil)
-	m.registry.Put(graylib.Instance{Service: "b", Addr: deadAddr(t), Tag: "gray"})
-	m.registry.Put(graylib.Instance{Service: "dead", Addr: deadAddr(t)})
+	m.registry.Put(graylib.Instance{Service: "b", Addr: graylibtest.ReserveAddr(t), Tag: "gray"})
+	m.registry.Put(graylib.Instance{Service: "dead", Addr: graylibtest.ReserveAddr(t)})
 	m.serve(m.runtime("rude", ""), http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusForbidden) }))
 	c := m.client(m.runtime("a", ""))
 	for _, tc := range []struct {
@@ -179,7 +179,7 @@ func TestBodiesAreClosed(t *testing.T) {
 
 func TestNobodyLeftNamesWhoAndWhy(t *testing.T) {
 	m := newMesh(t)
-	m.registry.Put(graylib.Instance{Service: "b", Addr: deadAddr(t)})
+	m.registry.Put(graylib.Instance{Service: "b", Addr: graylibtest.ReserveAddr(t)})
 	c := m.client(m.runtime("a", ""))
 	ask := func(url string) error {
 		resp, err := c.Get(url)

@@ -40,7 +40,7 @@ func TestALaneOfDeadInstancesReachesTheBaselineWithinTheCall(t *testing.T) {
 	m := newMesh(t)
 	m.serve(m.runtime("b", ""), nil)
 	for range 9 {
-		m.registry.Put(graylib.Instance{Service: "b.rpc", Addr: deadAddr(t), Tag: "gray"})
+		m.registry.Put(graylib.Instance{Service: "b.rpc", Addr: graylibtest.ReserveAddr(t), Tag: "gray"})
 	}
 	a := m.runtime("a", "")
 	c := m.client(a, "b")
@@ -58,7 +58,7 @@ func TestALaneOfDeadInstancesReachesTheBaselineWithinTheCall(t *testing.T) {
 func TestDeadInstancesAreEjected(t *testing.T) {
 	m := newMesh(t)
 	m.serve(m.runtime("b", ""), nil)
-	m.registry.Put(graylib.Instance{Service: "b.rpc", Addr: deadAddr(t), Tag: "gray"})
+	m.registry.Put(graylib.Instance{Service: "b.rpc", Addr: graylibtest.ReserveAddr(t), Tag: "gray"})
 	a := m.runtime("a", "", fast)
 	t.Cleanup(func() { _ = a.Close() })
 	c := m.client(a, "b")

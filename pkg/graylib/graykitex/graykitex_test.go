@@ -132,8 +132,8 @@ func TestCallsOfOneContextKeepTheirHopsApart(t *testing.T) {
 func TestConnectRefusedFallsBackWithinTheCall(t *testing.T) {
 	m := newMesh(t)
 	m.serve(m.runtime("b", ""), nil)
-	m.registry.Put(graylib.Instance{Service: "b.rpc", Addr: deadAddr(t), Tag: "gray"})
-	m.registry.Put(graylib.Instance{Service: "b.rpc", Addr: deadAddr(t), Tag: "gray"})
+	m.registry.Put(graylib.Instance{Service: "b.rpc", Addr: graylibtest.ReserveAddr(t), Tag: "gray"})
+	m.registry.Put(graylib.Instance{Service: "b.rpc", Addr: graylibtest.ReserveAddr(t), Tag: "gray"})
 	a := m.runtime("a", "")
 	c := m.client(a, "b")
 	for _, kind := range kinds {
@@ -154,7 +154,7 @@ func TestConnectRefusedFallsBackWithinTheCall(t *testing.T) {
 
 func TestNobodyLeftNamesWhoAndWhy(t *testing.T) {
 	m := newMesh(t)
-	m.registry.Put(graylib.Instance{Service: "b.rpc", Addr: deadAddr(t)})
+	m.registry.Put(graylib.Instance{Service: "b.rpc", Addr: graylibtest.ReserveAddr(t)})
 	a := m.runtime("a", "")
 	for _, kind := range kinds {
 		_, err := m.client(a, "b").call(context.Background(), kind, "x")

@@ -14,6 +14,7 @@ import (
 
 	"github.com/graychain/graychain/pkg/graylib"
 	"github.com/graychain/graychain/pkg/graylib/graykitex"
+	"github.com/graychain/graychain/pkg/graylib/graylibtest"
 )
 
 // transports are all that carry the tag, by what a client sets before the suite.
@@ -117,7 +118,7 @@ func TestEveryTransportFallsBack(t *testing.T) {
 		t.Run(tp.name, func(t *testing.T) {
 			m := newMesh(t)
 			m.serve(m.runtime("b", ""), nil)
-			m.registry.Put(graylib.Instance{Service: "b.rpc", Addr: deadAddr(t), Tag: "gray"})
+			m.registry.Put(graylib.Instance{Service: "b.rpc", Addr: graylibtest.ReserveAddr(t), Tag: "gray"})
 			a := m.runtime("a", "")
 			c := m.over(a, "b", tp.set)
 			for _, kind := range tp.kinds {

@@ -195,12 +195,7 @@ func checkNodeLocal(s *scene) {
 
 // checkRefused puts an instance of the lane into the registry that nobody is behind.
 func checkRefused(s *scene) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	_ = ln.Close() // refuses from here on
-	s.setup.Registry.Put(graylib.Instance{Service: s.link.Endpoint, Addr: ln.Addr().String(), Tag: laneTag})
+	s.setup.Registry.Put(graylib.Instance{Service: s.link.Endpoint, Addr: ReserveAddr(s.t), Tag: laneTag})
 	ctx, arrival := s.arrive(context.Background(), request{tag: string(laneTag), id: "kept"})
 	payload := s.payload()
 	saw, ok := s.send(ctx, payload)

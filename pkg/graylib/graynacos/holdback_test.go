@@ -6,7 +6,9 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
 	"github.com/graychain/graychain/pkg/graylib"
+	"github.com/graychain/graychain/pkg/graylib/graylibtest"
 )
 
 func list(addrs ...string) []graylib.Instance {
@@ -95,13 +97,9 @@ func TestRefusing(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer open.Close()
-	shut, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	shut.Close()
-	got := refusing(t.Context(), list(open.Addr().String(), shut.Addr().String()), time.Second)
-	if diff := cmp.Diff(map[string]struct{}{shut.Addr().String(): {}}, got); diff != "" {
+	shut := graylibtest.ReserveAddr(t)
+	got := refusing(t.Context(), list(open.Addr().String(), shut), 10*time.Second)
+	if diff := cmp.Diff(map[string]struct{}{shut: {}}, got); diff != "" {
 		t.Errorf("refusing (-want +got):\n%s", diff)
 	}
 }

@@ -14,8 +14,10 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
 	"github.com/graychain/graychain/internal/testenv"
 	"github.com/graychain/graychain/pkg/graylib"
+	"github.com/graychain/graychain/pkg/graylib/graylibtest"
 	"github.com/graychain/graychain/pkg/graylib/rules"
 )
 
@@ -333,14 +335,9 @@ func testLostConnections(t *testing.T, addr string) {
 }
 
 func TestDialFailsFast(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr := l.Addr().String()
-	l.Close()
+	addr := graylibtest.ReserveAddr(t)
 	began := time.Now()
-	_, err = Dial(t.Context(), graylib.Config{NacosAddr: addr}, nil, WithGRPCPortOffset(0))
+	_, err := Dial(t.Context(), graylib.Config{NacosAddr: addr}, nil, WithGRPCPortOffset(0))
 	if !errors.Is(err, ErrUnreachable) || !strings.Contains(err.Error(), addr) || strings.Contains(err.Error(), "\n") {
 		t.Errorf("error %v, want one line that wraps ErrUnreachable and names %s", err, addr)
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/apache/rocketmq-client-go/v2/primitive"
 
 	"github.com/graychain/graychain/pkg/graylib"
+	"github.com/graychain/graychain/pkg/graylib/graylibtest"
 	"github.com/graychain/graychain/pkg/graylib/grayrocketmq/remoting"
 )
 
@@ -100,12 +101,7 @@ func TestShutdownPastDrain(t *testing.T) {
 
 func TestBackgroundStart(t *testing.T) {
 	w := newWorld(t, listed(graylib.ModeIgnore, "gray"))
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr := l.Addr().String()
-	_ = l.Close() // nobody there yet
+	addr := graylibtest.ReserveAddr(t) // nobody there yet
 
 	s := newSink()
 	failing := w.open("", s, nil, []consumer.Option{consumer.WithNameServer([]string{addr})})

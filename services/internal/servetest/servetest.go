@@ -10,7 +10,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -62,15 +61,15 @@ type Service struct {
 // process-wide default, so one runs at a time.
 func (m *Mesh) Start(s config.Service, env map[string]string, wire func(*serve.App) error) *Service {
 	m.t.Helper()
-	port, rpcPort := FreePort(m.t), FreePort(m.t)
+	addr, port := reservePort(m.t)
+	_, rpcPort := reservePort(m.t)
 	all := map[string]string{
-		"BIND": "127.0.0.1", "HTTP_PORT": strconv.Itoa(port), "RPC_PORT": strconv.Itoa(rpcPort), "SETTLE": "0.01", "DRAIN": "5",
+		"BIND": "127.0.0.1", "HTTP_PORT": port, "RPC_PORT": rpcPort, "SETTLE": "0.01", "DRAIN": "5",
 		"LOG_FORMAT": "json",
 	}
 	for k, v := range env {
 		all[k] = v
 	}
-	addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
 	ctx, stop := context.WithCancel(context.Background())
 	run := &Service{
 		URL: "http://" + addr, Addr: addr, Events: &Events{}, t: m.t, out: &buffer{}, stop: stop, exit: make(chan int, 1),
@@ -192,15 +191,15 @@ func Eventually(t testing.TB, what string, ok func() bool) {
 	}
 }
 
-// FreePort returns a port of 127.0.0.1 that was free a moment ago.
-func FreePort(t testing.TB) int {
+// reservePort returns an address that nobody else is given while the test lasts, and its port.
+func reservePort(t testing.TB) (addr, port string) {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	addr = graylibtest.ReserveAddr(t)
+	_, port, err := net.SplitHostPort(addr)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = ln.Close() }()
-	return ln.Addr().(*net.TCPAddr).Port
+	return addr, port
 }
 
 // Events collects what a service reports.

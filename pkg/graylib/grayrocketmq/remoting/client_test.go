@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"strconv"
 	"strings"
 	"sync"
@@ -15,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"go.uber.org/goleak"
 
+	"github.com/graychain/graychain/pkg/graylib/graylibtest"
 	"github.com/graychain/graychain/pkg/graylib/grayrocketmq/remoting/remotingtest"
 )
 
@@ -150,12 +150,7 @@ func TestCloseLeavesNothing(t *testing.T) {
 }
 
 func TestFailover(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	dead := l.Addr().String()
-	_ = l.Close()
+	dead := graylibtest.ReserveAddr(t)
 	s := remotingtest.Start(t)
 	asked := 0
 	s.Handle(reqRoute, func(r remotingtest.Request) remotingtest.Response {
