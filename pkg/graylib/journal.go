@@ -24,6 +24,8 @@ type journalLimits struct {
 	file, folder int64
 	leftOvers    time.Duration // between looks for files that other processes left over
 	closeWait    time.Duration
+	lock         func(*os.File) error                                // how a new file is locked
+	rename       func(from, to string) error                         // how it gets its name
 	write        func(*journalFile, []byte) (broken bool, err error) // how a line is written
 	count        func(*journalFile) int64                            // how the events that no observer has are counted
 }
@@ -31,7 +33,7 @@ type journalLimits struct {
 func defaultJournalLimits() journalLimits {
 	return journalLimits{
 		file: journalFileBytes, folder: journalFolderBytes, leftOvers: leftOversEvery, closeWait: reporterClose,
-		write: (*journalFile).append, count: (*journalFile).unshipped,
+		lock: journalLockNew, rename: os.Rename, write: (*journalFile).append, count: (*journalFile).unshipped,
 	}
 }
 
@@ -95,6 +97,7 @@ func openJournal(dir string, id Identity, base string, log *slog.Logger, limits 
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, fmt.Errorf("%w: the journal's folder can't be made: %w", invalid(EnvJournal, dir, "want a folder that can be written to"), err)
 	}
+	sweepJournals(dir)
 	if err := j.next(); err != nil {
 		return nil, fmt.Errorf("%w: %w", invalid(EnvJournal, dir, "want a folder that can be written to"), err)
 	}
@@ -107,7 +110,7 @@ func openJournal(dir string, id Identity, base string, log *slog.Logger, limits 
 
 // next begins the next file; the lock is held, or nobody else knows the journal yet.
 func (j *Journal) next() error {
-	f, err := createJournalFile(j.dir, j.life, j.number+1)
+	f, err := createJournalFile(j.dir, j.life, j.number+1, j.limits)
 	if err != nil {
 		return err
 	}

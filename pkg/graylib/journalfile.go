@@ -20,8 +20,9 @@ import (
 const (
 	journalSuffix      = ".journal"
 	journalStateSuffix = ".state"
-	journalNewSuffix   = ".new" // being made, and not locked yet
-	journalStateSize   = 256    // written over in place: that needs no room on a disk that is full
+	journalNewSuffix   = ".new"      // being made, and not locked yet
+	journalStateSize   = 256         // written over in place: that needs no room on a disk that is full
+	journalStateAlone  = time.Minute // how old a record without a file is before it is removed
 	journalTime        = "20060102T150405.000000000Z"
 )
 
@@ -52,41 +53,6 @@ func lifeName(id Identity, at time.Time) string {
 		}
 		return '_'
 	}, name)
-}
-
-// createJournalFile makes a life's file with the number. Nobody sees it under its name before it is locked.
-func createJournalFile(dir, life string, number int) (*journalFile, error) {
-	path := filepath.Join(dir, fmt.Sprintf("%s.%04d%s", life, number, journalSuffix))
-	f := &journalFile{path: path}
-	var err error
-	if f.file, err = os.OpenFile(path+journalNewSuffix, os.O_RDWR|os.O_APPEND|os.O_CREATE|os.O_EXCL, 0o644); err != nil {
-		return nil, err
-	}
-	err = f.begin()
-	if err != nil {
-		f.close()
-		_ = os.Remove(path + journalNewSuffix)
-		_ = os.Remove(path + journalStateSuffix)
-		return nil, err
-	}
-	return f, nil
-}
-
-func (f *journalFile) begin() error {
-	switch locked, err := journalLock(f.file); {
-	case err != nil:
-		return fmt.Errorf("lock %s: %w", f.file.Name(), err)
-	case !locked:
-		return fmt.Errorf("lock %s: another process holds it", f.file.Name())
-	}
-	var err error
-	if f.side, err = os.OpenFile(f.path+journalStateSuffix, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o644); err != nil {
-		return err
-	}
-	if err := f.save(); err != nil {
-		return err
-	}
-	return os.Rename(f.path+journalNewSuffix, f.path)
 }
 
 // openJournalFile opens a file that a process left over; nil where one still has it, or has just removed it.
