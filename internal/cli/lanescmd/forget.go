@@ -1,6 +1,7 @@
 package lanescmd
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -10,7 +11,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/graychain/graychain/internal/cli/target"
-	"github.com/graychain/graychain/pkg/graylib"
 	"github.com/graychain/graychain/pkg/graylib/grayrocketmq/lanestate"
 	"github.com/graychain/graychain/pkg/graylib/rules"
 )
@@ -40,9 +40,6 @@ listed again (` + "`graychain rules edit`: take `until` out" + `), as if nothing
 	return cmd
 }
 
-// errListedAgain is wrapped where somebody has listed the lane again meanwhile.
-var errListedAgain = errors.New("lane has been listed again meanwhile, and isn't forgotten")
-
 func (e *ending) forget() error {
 	// Where brokers and groups can't be read, nobody could tell later what is left: find out before anything is changed.
 	ctx, cancel := context.WithTimeout(e.cmd.Context(), lookWithin)
@@ -51,7 +48,7 @@ func (e *ending) forget() error {
 	if err != nil {
 		return fmt.Errorf("nothing was changed: %w", err)
 	}
-	result, err := e.publish(func(content []byte) ([]byte, error) {
+	result, err := e.modify(func(content []byte) ([]byte, error) {
 		return rules.ForgetLane(content, e.tag, time.Now().Add(rules.ForgetNotice+time.Second)) // until is in whole seconds
 	})
 	if err != nil {
@@ -70,54 +67,28 @@ func (e *ending) forget() error {
 
 // untilForgotten waits until nothing stored before until is left, and takes the lane out of the rules.
 func (e *ending) untilForgotten(until time.Time) error {
-	ctx, cancel := context.WithTimeout(e.cmd.Context(), e.wait)
-	defer cancel()
-	bar := newBar(e.cmd.OutOrStdout())
-	defer bar.close()
-	again := time.NewTicker(pollEvery)
-	defer again.Stop()
-	empty := 0
-	for {
-		why, err := e.mayLeave(ctx, until, bar.live)
-		if empty++; err != nil || why != "" {
-			empty = 0
+	err := e.until(func(ctx context.Context, live bool) (looked, error) {
+		why, err := e.mayLeave(ctx, until, live)
+		if errors.Is(err, rules.ErrRelisted) || errors.Is(err, rules.ErrNoLane) {
+			err = stop{err}
 		}
-		switch {
-		case errors.Is(err, errListedAgain) || errors.Is(err, rules.ErrNoLane):
-			bar.close()
-			return err
-		case err != nil && ctx.Err() == nil:
-			bar.pause()
-			e.say("what is left can't be known now, trying again: " + oneLine(err))
-			why = oneLine(err)
-		case empty >= emptyLooks:
-			bar.close()
-			return e.drop(until)
-		case err == nil && why == "":
-			why = "nothing is left by the first look"
-		case err == nil:
-			bar.show(-1, why)
-		}
-		select {
-		case <-again.C:
-			continue
-		case <-ctx.Done():
-		}
-		bar.close()
-		if e.cmd.Context().Err() != nil {
-			return fmt.Errorf("interrupted: lane %s stays in the rules, retired and being forgotten; run it again to go on", e.tag)
+		return looked{left: -1, text: why, done: why == ""}, err
+	}, fmt.Sprintf("lane %s stays in the rules, retired and being forgotten; run it again to go on", e.tag), func(last looked, failed error) error {
+		why := cmp.Or(last.text, "nothing is left by the first look")
+		if failed != nil {
+			why = oneLine(failed)
 		}
 		return fmt.Errorf("after %v lane %s can't leave the rules yet: %s; run it again to go on", e.wait, e.tag, why)
+	})
+	if err != nil {
+		return err
 	}
-}
-
-// forgotten tells whether the document still forgets the lane from until on.
-func (e *ending) forgotten(doc *rules.Document, until time.Time) error {
-	lane, err := doc.Lane(e.tag)
-	if err == nil && (!lane.Until.Equal(until) || lane.State != graylib.LaneRetired) {
-		err = fmt.Errorf("%w: %s", errListedAgain, e.tag)
+	result, err := e.publish(func(ctx context.Context) (rules.Result, error) { return rules.Drop(ctx, e.nacos, e.tag, until) })
+	if err != nil {
+		return err
 	}
-	return err
+	e.told("lane %s has left the rules", result)
+	return nil
 }
 
 // mayLeave says why the lane has to stay a while, "" where it hasn't; with countdown it says how long.
@@ -127,7 +98,7 @@ func (e *ending) mayLeave(ctx context.Context, until time.Time, countdown bool) 
 		return "", err
 	}
 	if doc != nil { // an emptied document: every reader keeps the last good one
-		if err := e.forgotten(doc, until); err != nil {
+		if err := doc.Forgets(e.tag, until); err != nil {
 			return "", err
 		}
 	}
@@ -171,23 +142,4 @@ func (e *ending) mayLeave(ctx context.Context, until time.Time, countdown bool) 
 		parts = append(parts, fmt.Sprintf("%d in open transactions", n))
 	}
 	return strings.Join(parts, "; "), nil
-}
-
-// drop takes the lane out of the rules, unless it was listed again.
-func (e *ending) drop(until time.Time) error {
-	result, err := e.publish(func(content []byte) ([]byte, error) {
-		doc, err := rules.Parse(content)
-		if err != nil {
-			return nil, err
-		}
-		if err := e.forgotten(doc, until); err != nil {
-			return nil, err
-		}
-		return rules.DropLane(content, e.tag)
-	})
-	if err != nil {
-		return err
-	}
-	e.told("lane %s has left the rules", result)
-	return nil
 }

@@ -404,8 +404,8 @@ func TestForgetInterrupted(t *testing.T) {
 	if err := w.Publish(t.Context(), []byte(again), sum(w.text())); err != nil {
 		t.Fatal(err)
 	}
-	if err := <-ended; !errors.Is(err, errListedAgain) || w.text() != again {
-		t.Errorf("listed again: %v, want errListedAgain; the document is\n%s", err, w.text())
+	if err := <-ended; !errors.Is(err, rules.ErrRelisted) || w.text() != again {
+		t.Errorf("listed again: %v, want rules.ErrRelisted; the document is\n%s", err, w.text())
 	}
 
 	ctx, interrupt := context.WithCancel(t.Context())

@@ -15,12 +15,9 @@ import (
 	"github.com/graychain/graychain/pkg/graylib/rules"
 )
 
-// Times of waiting for a lane's end.
 const (
 	publishWithin = 30 * time.Second // of reading and publishing the rules
-	pollEvery     = time.Second
-	emptyLooks    = 2 // in a row, until nothing counts as left: a message that fails again moves while the brokers are read
-	defaultWait   = 10 * time.Minute
+	defaultWait   = 10 * time.Minute // for a lane's end
 )
 
 func newRetire(deps target.Deps) *cobra.Command {
@@ -41,7 +38,7 @@ It ends with 1 where something is left after --wait; the lane is retired all the
 			if err != nil {
 				return err
 			}
-			result, err := e.publish(func(content []byte) ([]byte, error) { return rules.RetireLane(content, e.tag) })
+			result, err := e.modify(func(content []byte) ([]byte, error) { return rules.RetireLane(content, e.tag) })
 			if err != nil {
 				return err
 			}
@@ -86,14 +83,19 @@ func begin(cmd *cobra.Command, deps target.Deps, arg string, wait time.Duration)
 	return &ending{sources: s, cmd: cmd, tag: tag, wait: wait}, done, nil
 }
 
-// publish publishes a change of the rules. Once begun it isn't given up by an interrupt, so that what is said is so.
-func (e *ending) publish(change func([]byte) ([]byte, error)) (rules.Result, error) {
+// publish publishes something. Once begun it isn't given up by an interrupt, so that what is said is so.
+func (e *ending) publish(how func(context.Context) (rules.Result, error)) (rules.Result, error) {
 	if err := e.cmd.Context().Err(); err != nil {
 		return rules.Result{}, err
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(e.cmd.Context()), publishWithin)
 	defer cancel()
-	return rules.Modify(ctx, e.nacos, change)
+	return how(ctx)
+}
+
+// modify publishes a change of the rules.
+func (e *ending) modify(change func([]byte) ([]byte, error)) (rules.Result, error) {
+	return e.publish(func(ctx context.Context) (rules.Result, error) { return rules.Modify(ctx, e.nacos, change) })
 }
 
 // told says what publishing came to.
@@ -196,50 +198,29 @@ func (e *ending) where(ctx context.Context) (map[string]string, []string, lanest
 
 // untilNothingIsLeft shows the left-over messages becoming fewer.
 func (e *ending) untilNothingIsLeft() error {
-	ctx, cancel := context.WithTimeout(e.cmd.Context(), e.wait)
-	defer cancel()
-	bar := newBar(e.cmd.OutOrStdout())
-	defer bar.close()
-	again := time.NewTicker(pollEvery)
-	defer again.Stop()
 	var last remains
-	empty := 0
-	for {
+	err := e.until(func(ctx context.Context, _ bool) (looked, error) {
 		r, err := e.left(ctx)
-		if empty++; err != nil || r.sum() > 0 {
-			empty = 0
-		}
-		switch {
-		case err == nil:
-			last = r
-			bar.show(r.sum(), "left-over messages: "+r.String())
-			if r.unknownHalves != nil {
-				e.say("open transactions of the lane can't be known: " + oneLine(r.unknownHalves) + "; wait until their producers have ended them")
-			}
-			if empty >= emptyLooks {
-				bar.close()
-				if r.dead.N > 0 {
-					_, _ = fmt.Fprintf(e.cmd.OutOrStdout(), "%s dead letters: `graychain lanes resend %s` sends them again\n", r.dead, e.tag)
-				}
-				_, _ = fmt.Fprintf(e.cmd.OutOrStdout(), "nothing is left of lane %s; `graychain lanes forget %s` lets it leave the rules\n", e.tag, e.tag)
-				return nil
-			}
-		case ctx.Err() == nil:
-			bar.pause()
-			e.say("what is left can't be known now, trying again: " + oneLine(err))
-		}
-		select {
-		case <-again.C:
-			continue
-		case <-ctx.Done():
-		}
-		bar.close()
-		if e.cmd.Context().Err() != nil {
-			return fmt.Errorf("interrupted: lane %s stays retired; run it again to go on waiting", e.tag)
-		}
 		if err != nil {
-			return fmt.Errorf("after %v what is left of lane %s can't be known: %w", e.wait, e.tag, err)
+			return looked{}, err
+		}
+		last = r
+		if r.unknownHalves != nil {
+			e.say("open transactions of the lane can't be known: " + oneLine(r.unknownHalves) + "; wait until their producers have ended them")
+		}
+		return looked{left: r.sum(), text: "left-over messages: " + r.String(), done: r.sum() == 0}, nil
+	}, fmt.Sprintf("lane %s stays retired; run it again to go on waiting", e.tag), func(_ looked, failed error) error {
+		if failed != nil {
+			return fmt.Errorf("after %v what is left of lane %s can't be known: %w", e.wait, e.tag, failed)
 		}
 		return fmt.Errorf("after %v messages of lane %s are left: %s; the lane stays retired. `graychain lanes %s` shows who consumes them", e.wait, e.tag, last, e.tag)
+	})
+	if err != nil {
+		return err
 	}
+	if last.dead.N > 0 {
+		_, _ = fmt.Fprintf(e.cmd.OutOrStdout(), "%s dead letters: `graychain lanes resend %s` sends them again\n", last.dead, e.tag)
+	}
+	_, _ = fmt.Fprintf(e.cmd.OutOrStdout(), "nothing is left of lane %s; `graychain lanes forget %s` lets it leave the rules\n", e.tag, e.tag)
+	return nil
 }

@@ -38,7 +38,8 @@ func newApply(deps Deps) *cobra.Command {
 		Short: "Publish a rules document as the next revision",
 		Long: `Checks a file and publishes it as the next revision, by compare-and-set: it sets the revision, and the time "listed" of lanes
 that are new, and keeps comments and layout. A file with a revision is refused when another one has been published since; a
-file without one replaces whatever is published.`,
+file without one replaces whatever is published. A file that lacks a published lane is refused: ` + "`graychain lanes retire`" + ` and
+` + "`graychain lanes forget`" + ` end a lane.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			content, err := readInput(cmd, args[0])

@@ -36,20 +36,42 @@ type Result struct {
 // Apply publishes a file's text as the next revision of the document: it reads the current one, prepares the text
 // ([Prepare]), checks that it may follow ([CheckTransition]), publishes it by compare-and-set, and waits until it can be
 // read back. Where someone else published in between, it starts anew: a file that names its revision is stale then, and
-// refused. On any error but [ErrUnconfirmed] nothing has been changed by Apply, unless the error is the store's own.
+// refused. A file without a lane that is published is refused too, with [ErrLane]: [Drop] takes lanes out. On any error but
+// [ErrUnconfirmed] nothing has been changed by Apply, unless the error is the store's own.
 func Apply(ctx context.Context, store Store, content []byte) (Result, error) {
 	return newPublisher(store).modify(ctx, func([]byte) ([]byte, error) { return content, nil })
 }
 
 // Modify publishes what change makes of the current document's text (nil = nothing is published). Where someone else
-// published in between, change is called again with the newer text; so no change of either is lost.
+// published in between, change is called again with the newer text; so no change of either is lost. Like [Apply] it takes no
+// lane out.
 func Modify(ctx context.Context, store Store, change func(current []byte) ([]byte, error)) (Result, error) {
 	return newPublisher(store).modify(ctx, change)
 }
 
+// Drop publishes the document without a lane that is being forgotten from until on ([DropLane]). Its caller has seen that nothing
+// of the lane is left: its messages would be nobody's (design/messages.md, "A lane's life", step 4), and a document doesn't tell.
+// The error wraps [ErrLane] before until is [ForgetDelay] past, [ErrRelisted] where the document says another time, and [ErrNoLane]
+// or [ErrMarked].
+func Drop(ctx context.Context, store Store, tag graylib.Tag, until time.Time) (Result, error) {
+	p := newPublisher(store)
+	p.leaves = tag
+	return p.modify(ctx, func(current []byte) ([]byte, error) {
+		doc, err := parseOrEmpty(current)
+		if err != nil {
+			return nil, err
+		}
+		if err := doc.Forgets(tag, until); err != nil {
+			return nil, err
+		}
+		return DropLane(current, tag)
+	})
+}
+
 type publisher struct {
-	store Store
-	now   func() time.Time
+	store  Store
+	now    func() time.Time
+	leaves graylib.Tag // the lane that may leave; empty = none
 }
 
 func newPublisher(store Store) publisher { return publisher{store: store, now: time.Now} }
@@ -93,7 +115,7 @@ func (p publisher) once(ctx context.Context, change func(current []byte) ([]byte
 	if own, err := Parse(content); err == nil {
 		judged.lines = own.lines // the author knows the lines of the file
 	}
-	if err := errors.Join(CheckTransition(was.doc, &judged, now), checkPublication(was.doc, &judged, now)); err != nil {
+	if err := errors.Join(CheckTransition(was.doc, &judged, now), checkPublication(was.doc, &judged, p.leaves, now)); err != nil {
 		return result, err
 	}
 	if err := p.store.Publish(ctx, next, sum); err != nil {

@@ -95,6 +95,43 @@ func storeWith(content string) *fakeStore {
 
 const publishedGray = "revision: 12\nlanes:\n- tag: gray\n  listed: 1999-12-31T10:00:00Z\n"
 
+// publishedForgotten has a lane that may leave at 1999-12-31T11:00:30Z.
+const publishedForgotten = publishedGray + "  state: retired\n  until: 1999-12-31T11:00:00Z\n"
+
+// TestDrop: a lane leaves by the word of who has seen that nothing of it is left, and then only.
+func TestDrop(t *testing.T) {
+	until := time.Date(1999, 12, 31, 11, 0, 0, 0, time.UTC)
+	soon := strings.Replace(publishedForgotten, "1999-12-31T11:00:00Z", "2000-01-01T00:00:10Z", 1)
+	for _, tt := range []struct {
+		name      string
+		published string
+		until     time.Time
+		err       error
+	}{
+		{"its time has come", publishedForgotten, until, nil},
+		{"too early", soon, time.Date(2000, 1, 1, 0, 0, 10, 0, time.UTC), ErrLane},
+		{"another time", publishedForgotten, until.Add(time.Second), ErrRelisted},
+		{"listed again", publishedGray, until, ErrRelisted},
+		{"marked", publishedForgotten + "marks: [{producer: c, topic: T, tag: gray, when: [{from: keys, op: exists}]}]\n", until, ErrMarked},
+		{"gone already", "revision: 13\n", until, ErrNoLane},
+		{"nothing is published", "", until, ErrNoLane},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) { // it is 2000-01-01T00:00:00Z
+				store := storeWith(tt.published)
+				got, err := Drop(t.Context(), store, "gray", tt.until)
+				want := tt.published
+				if tt.err == nil {
+					want = "revision: 13\nlanes:\n"
+				}
+				if !errors.Is(err, tt.err) || store.newest() != want || got.Changed != (tt.err == nil) {
+					t.Errorf("%v, %+v, want %v; published:\n%s", err, got, tt.err, store.newest())
+				}
+			})
+		})
+	}
+}
+
 func TestApply(t *testing.T) {
 	tests := []struct {
 		name      string
@@ -110,6 +147,8 @@ func TestApply(t *testing.T) {
 		{"comments alone", publishedGray, publishedGray + "# more\n", strings.Replace(publishedGray, "12", "13", 1) + "# more\n", Result{Changed: true, Revision: 13, Previous: 12}, nil},
 		{"stale", publishedGray, strings.Replace(publishedGray, "12", "11", 1), publishedGray, Result{}, ErrStale},
 		{"drops a lane", publishedGray, "lanes: []\n", publishedGray, Result{}, ErrLane},
+		{"drops a lane whose time has come", publishedForgotten, "lanes: []\n", publishedForgotten, Result{}, ErrLane},
+		{"broken, such a lane can't be dropped either", publishedForgotten + "colour: x\n", "lanes: []\n", publishedForgotten + "colour: x\n", Result{}, ErrLane},
 		{"changes listed", publishedGray, strings.Replace(publishedGray, "T10", "T11", 1), publishedGray, Result{}, ErrLane},
 		{"invalid", publishedGray, "lanes: 1\n", publishedGray, Result{}, ErrInvalid},
 		{"emptied", publishedGray, "", publishedGray, Result{}, ErrInvalid},

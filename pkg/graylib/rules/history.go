@@ -61,7 +61,8 @@ func (v *Version) Judge() {
 // repeated:
 //
 //   - A lane that is listed now keeps its `listed`, and its `until` and state where it is being forgotten.
-//   - A lane that the earlier revision doesn't know stays, retired: it colours nothing more, what it left over is consumed.
+//   - A lane that the earlier revision doesn't know stays, retired: it colours nothing more, what it left over is consumed. So
+//     does one that is being forgotten, until [Drop] takes it out.
 //   - A lane that has been forgotten since is listed anew.
 //
 // [CheckTransition] holds against the highest revision that the history or the store knows: the services may have it,
@@ -104,7 +105,7 @@ func (p publisher) rollback(ctx context.Context, store Historian, revision int64
 	if err != nil {
 		return result, err
 	}
-	if err := errors.Join(CheckTransition(last, doc, now), checkPublication(last, doc, now)); err != nil {
+	if err := errors.Join(CheckTransition(last, doc, now), checkPublication(last, doc, "", now)); err != nil {
 		return result, err
 	}
 	if err := store.Publish(ctx, next, sum); err != nil {
@@ -190,7 +191,7 @@ func restored(earlier []byte, last *Document, now time.Time) (text []byte, notes
 	}
 	var stay []Lane
 	for _, is := range last.Lanes {
-		if want.laneIndex(is.Tag) >= 0 || !is.Until.IsZero() && !now.Before(is.Until.Add(ForgetDelay)) {
+		if want.laneIndex(is.Tag) >= 0 {
 			continue
 		}
 		stay = append(stay, Lane{Tag: is.Tag, Listed: is.Listed, State: graylib.LaneRetired, Until: is.Until})

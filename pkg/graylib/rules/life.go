@@ -15,6 +15,7 @@ var (
 	ErrNoLane     = errors.New("lane isn't listed")
 	ErrNotRetired = errors.New("lane isn't retired")
 	ErrMarked     = errors.New("lane is still given to messages by a mark")
+	ErrRelisted   = errors.New("lane has been listed again meanwhile, and isn't forgotten")
 )
 
 // ForgetNotice is how long before its `until` a forgotten lane is published: long enough for every reader to know of it.
@@ -65,6 +66,16 @@ func ForgetLane(content []byte, tag graylib.Tag, until time.Time) ([]byte, error
 		}
 		return nil
 	})
+}
+
+// Forgets tells whether the document still forgets the lane from until on; nil = it does. The error wraps [ErrRelisted] or
+// [ErrNoLane].
+func (d *Document) Forgets(tag graylib.Tag, until time.Time) error {
+	lane, err := d.Lane(tag)
+	if err == nil && (!lane.Until.Equal(until) || lane.State != graylib.LaneRetired) {
+		err = fmt.Errorf("%w: %s", ErrRelisted, tag)
+	}
+	return err
 }
 
 func (d *Document) unmarked(tag graylib.Tag) error {
@@ -126,7 +137,7 @@ func changeLane(content []byte, tag graylib.Tag, change func(l *Lane) error) ([]
 
 // DropLane returns the document's text without the lane, and without its tag in the lists messages[].ignore; an entry whose
 // list becomes empty is in mode auto, as the list left the others. Everything else stays byte for byte, comments above the
-// lane included. Whether the lane may leave is for [CheckTransition] to say. The error wraps [ErrNoLane] or [ErrMarked].
+// lane included. Whether the lane may leave is for [CheckTransition] to say, and for who knows what is left of it ([Drop]). The error wraps [ErrNoLane] or [ErrMarked].
 func DropLane(content []byte, tag graylib.Tag) ([]byte, error) {
 	doc, err := parseOrEmpty(content)
 	if err != nil {

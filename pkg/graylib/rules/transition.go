@@ -27,7 +27,8 @@ const ForgetDelay = 30 * time.Second
 //   - The revision must be higher than the last good one's, and at least 1.
 //   - Every lane must have its time `listed`, which publishing writes.
 //   - A lane that both documents list keeps its `listed`.
-//   - A lane leaves when its `until` is [ForgetDelay] past.
+//   - A lane leaves when its `until` is [ForgetDelay] past. That nothing of it is left readers can't know: no publisher but
+//     [Drop] takes a lane out.
 //
 // A reader that was away may have missed revisions in which a lane was forgotten, and perhaps listed anew. Forgetting
 // takes one revision to set `until` and another to leave, listing anew a third. So where next is that many revisions
@@ -67,10 +68,10 @@ func followLane(was Lane, next *Document, steps int64, now time.Time) error {
 		case !was.Until.IsZero() && !now.Before(leaves), steps >= 2:
 			return nil
 		case was.Until.IsZero():
-			return next.at("lanes", ErrLane, fmt.Sprintf("lane %s is missing, which was listed at %s and hasn't been forgotten; keep it, with state: retired if it shall colour nothing more",
-				was.Tag, was.Listed.Format(timeLayout)))
+			return next.at("lanes", ErrLane, fmt.Sprintf("lane %s is missing, which was listed at %s and hasn't been forgotten; keep it: `graychain lanes retire %s` and then `graychain lanes forget %s` let it leave",
+				was.Tag, was.Listed.Format(timeLayout), was.Tag, was.Tag))
 		default:
-			return next.at("lanes", ErrLane, fmt.Sprintf("lane %s is missing, which is being forgotten and may leave at %s", was.Tag, leaves.Format(timeLayout)))
+			return next.at("lanes", ErrLane, fmt.Sprintf("lane %s is missing, which is being forgotten and may leave at %s; keep it: `graychain lanes forget %s` takes it out when it may", was.Tag, leaves.Format(timeLayout), was.Tag))
 		}
 	}
 	is := next.Lanes[i]
@@ -84,9 +85,19 @@ func followLane(was Lane, next *Document, steps int64, now time.Time) error {
 		is.Listed.Format(timeLayout), was.Tag, was.Listed.Format(timeLayout)))
 }
 
-// checkPublication tells what only a publisher can be held to: it knows the document that its own replaces, and the time.
-func checkPublication(current, next *Document, now time.Time) error {
+// checkPublication tells what only a publisher can be held to: it knows the document that its own replaces, and the time. No
+// lane may leave but leaves ("" = none), of which the caller knows that nothing is left; one that [CheckTransition] holds back
+// anyhow is left to that.
+func checkPublication(current, next *Document, leaves graylib.Tag, now time.Time) error {
 	var errs []error
+	if current != nil {
+		for _, was := range current.Lanes {
+			if was.Tag == leaves || next.laneIndex(was.Tag) >= 0 || was.Until.IsZero() || now.Before(was.Until.Add(ForgetDelay)) {
+				continue
+			}
+			errs = append(errs, next.at("lanes", ErrLane, fmt.Sprintf("lane %s is missing, which is being forgotten; keep it: `graychain lanes forget %s` takes it out once nothing of it is left", was.Tag, was.Tag)))
+		}
+	}
 	for i, l := range next.Lanes {
 		at := fmt.Sprintf("lanes[%d]", i)
 		var was Lane

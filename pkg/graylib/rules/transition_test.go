@@ -45,8 +45,8 @@ func TestCheckTransition(t *testing.T) {
 		{"listed no more", with(1, gray), with(2, Lane{Tag: "gray"}), t0, "lanes[0].listed: is missing in lane gray: publish with `graychain rules apply`, which sets it", ErrNotListed},
 		{"another time listed", with(1, gray), with(2, listed("gray", later)), t0, "lanes[0].listed: is 2026-11-22T11:00:00Z, but lane gray was listed at 2026-11-22T10:00:00Z; leave it as it was", ErrLane},
 		{"the same time, elsewhere", with(1, gray), with(2, listed("gray", t0.In(time.FixedZone("CST", 8*3600)))), t0, "", nil},
-		{"dropped", with(1, gray), with(2), later, "lanes: lane gray is missing, which was listed at 2026-11-22T10:00:00Z and hasn't been forgotten; keep it, with state: retired if it shall colour nothing more", ErrLane},
-		{"dropped too early", with(1, forgotten("gray", t0, until)), with(2), until.Add(ForgetDelay - 1), "lanes: lane gray is missing, which is being forgotten and may leave at 2026-11-22T10:01:30Z", ErrLane},
+		{"dropped", with(1, gray), with(2), later, "lanes: lane gray is missing, which was listed at 2026-11-22T10:00:00Z and hasn't been forgotten; keep it: `graychain lanes retire gray` and then `graychain lanes forget gray` let it leave", ErrLane},
+		{"dropped too early", with(1, forgotten("gray", t0, until)), with(2), until.Add(ForgetDelay - 1), "lanes: lane gray is missing, which is being forgotten and may leave at 2026-11-22T10:01:30Z; keep it: `graychain lanes forget gray` takes it out when it may", ErrLane},
 		{"forgotten", with(1, forgotten("gray", t0, until)), with(2), until.Add(ForgetDelay), "", nil},
 		{"forgotten meanwhile", with(1, gray), with(3), later, "", nil},
 		{"forgotten and listed meanwhile", with(1, gray), with(4, listed("gray", later)), later, "", nil},
@@ -56,7 +56,7 @@ func TestCheckTransition(t *testing.T) {
 		{"listed again in time", with(1, forgotten("gray", t0, until)), with(2, gray), until, "", nil},
 		{"all at once", with(3, gray), with(3, Lane{Tag: "blue"}), t0, "revision: is 3, not higher than the last good document's 3; publish with `graychain rules apply`, which sets it\n" +
 			"lanes[0].listed: is missing in lane blue: publish with `graychain rules apply`, which sets it\n" +
-			"lanes: lane gray is missing, which was listed at 2026-11-22T10:00:00Z and hasn't been forgotten; keep it, with state: retired if it shall colour nothing more", ErrLane},
+			"lanes: lane gray is missing, which was listed at 2026-11-22T10:00:00Z and hasn't been forgotten; keep it: `graychain lanes retire gray` and then `graychain lanes forget gray` let it leave", ErrLane},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -97,6 +97,9 @@ func TestCheckPublication(t *testing.T) {
 		{"the first", nil, with(2, listed("gray", t0)), t0, ""},
 		{"listed in the future", nil, with(2, listed("gray", t0)), t0.Add(-2 * time.Minute), "lanes[0].listed: is 2026-11-22T10:00:00Z, in the future; leave it out: publishing sets it"},
 		{"forgetting", with(1, listed("gray", t0)), with(2, forgotten("gray", t0, until)), t0, ""},
+		{"dropped by hand, though its time has come", with(1, forgotten("gray", t0, until)), with(2), until.Add(time.Hour), "lanes: lane gray is missing, which is being forgotten; keep it: `graychain lanes forget gray` takes it out once nothing of it is left"},
+		{"dropped by who knows that nothing is left", with(1, forgotten("blue", t0, until)), with(2), until.Add(ForgetDelay), ""},
+		{"dropped before its time: every reader refuses it", with(1, forgotten("gray", t0, until)), with(2), until, ""},
 		{"forgetting in the past", with(1, listed("gray", t0)), with(2, forgotten("gray", t0, until)), until, "lanes[0].until: is 2026-11-22T10:01:00Z, in the past: messages stored since then would change hands twice"},
 		{"going on forgetting", with(1, forgotten("gray", t0, until)), with(2, forgotten("gray", t0, until)), until.Add(time.Hour), ""},
 		{"listed again in time", with(1, forgotten("gray", t0, until)), with(2, listed("gray", t0)), until.Add(ForgetDelay - 1), ""},
@@ -105,7 +108,7 @@ func TestCheckPublication(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			got := ""
-			if err := checkPublication(tt.last, tt.next, tt.now); err != nil {
+			if err := checkPublication(tt.last, tt.next, "blue", tt.now); err != nil {
 				got = err.Error()
 				if !errors.Is(err, ErrLane) {
 					t.Errorf("%v doesn't wrap ErrLane", err)
