@@ -203,6 +203,36 @@ func TestHandsOn(t *testing.T) {
 	}
 }
 
+// TestForwardedLines sends X-Forwarded-For in several lines, as a client does that hopes for a reader of the first one alone: all
+// of them are handed on, in order, and ours is the last.
+func TestForwardedLines(t *testing.T) {
+	mesh := servetest.New(t)
+	mesh.StandIn("c", graylib.Untagged, echo)
+	gateway := mesh.Start(service, nil, wire)
+	conn, err := net.Dial("tcp", gateway.Addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close() }()
+	_, err = fmt.Fprintf(conn, "GET /C/echo/x HTTP/1.1\r\nHost: g\r\nX-Forwarded-For: 6.6.6.6\r\nx-forwarded-for: 7.7.7.7, 8.8.8.8\r\n"+
+		"X-Forwarded-For:\r\nX-Forwarded-For: 9.9.9.9\r\n\r\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := "\nX-Forwarded-For: 6.6.6.6, 7.7.7.7, 8.8.8.8, 9.9.9.9, 127.0.0.1\n"; !strings.Contains(string(body), want) {
+		t.Errorf("the service saw %q, want %q in it", body, want)
+	}
+}
+
 // counted counts a request's body and answers with one of as many bytes.
 func counted(h *server.Hertz) {
 	h.POST("/big", func(_ context.Context, c *app.RequestContext) {

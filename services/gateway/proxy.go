@@ -1,12 +1,15 @@
 package main
 
 import (
+	"bytes"
 	"net"
 	"strings"
 
 	"github.com/cloudwego/hertz/pkg/app"
 	"github.com/cloudwego/hertz/pkg/common/config"
 	"github.com/cloudwego/hertz/pkg/protocol"
+
+	"github.com/graychain/graychain/pkg/graylib"
 )
 
 // The proxy's own way of handing requests on, in place of hertz-contrib/reverseproxy v1.0.0: that one doubles
@@ -51,15 +54,19 @@ func outbound(req *protocol.Request, c *app.RequestContext, service, path string
 // forwarded says where the request comes from. What a client said of its own way here is kept at the front, as is usual;
 // only the last entry is ours.
 func forwarded(req *protocol.Request, c *app.RequestContext) {
-	way := strings.TrimSpace(string(c.Request.Header.Peek("X-Forwarded-For")))
-	if ip, _, err := net.SplitHostPort(c.RemoteAddr().String()); err == nil {
-		if way != "" {
-			way += ", "
+	// Several lines are one list (https://www.rfc-editor.org/rfc/rfc9110#section-5.3): the entry of a proxy before us may stand in
+	// the last one, and the client's own word in the first.
+	var lines []string
+	for _, line := range c.Request.Header.PeekAll(graylib.ForwardedHeader) {
+		if line = bytes.TrimSpace(line); len(line) > 0 {
+			lines = append(lines, string(line))
 		}
-		way += ip
 	}
-	if way != "" {
-		req.Header.Set("X-Forwarded-For", way)
+	if ip, _, err := net.SplitHostPort(c.RemoteAddr().String()); err == nil {
+		lines = append(lines, ip)
+	}
+	if len(lines) > 0 {
+		req.Header.Set(graylib.ForwardedHeader, strings.Join(lines, ", "))
 	}
 	req.Header.Set("X-Forwarded-Host", string(c.Request.Host()))
 	req.Header.Set("X-Forwarded-Proto", string(c.Request.Scheme()))

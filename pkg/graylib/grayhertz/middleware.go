@@ -132,7 +132,9 @@ func (o *options) leave(ctx context.Context, c *app.RequestContext, arrival *gra
 
 // clientIP returns the address of who sent the request, as far as trusted proxies tell.
 func (o *options) clientIP(c *app.RequestContext) string {
-	return o.proxies.ClientIP(c.RemoteAddr().String(), func() []string { return c.Request.Header.GetAll(graylib.ForwardedHeader) })
+	return o.proxies.ClientIP(c.RemoteAddr().String(), func() []string {
+		return requestCarrier{&c.Request.Header}.Values(graylib.ForwardedHeader)
+	})
 }
 
 // peerIP returns the address of the direct peer, or "".
