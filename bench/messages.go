@@ -197,7 +197,7 @@ func (b *messageBench) runtime(service string, tag graylib.Tag, filter graylib.F
 	}
 	return graylib.New(graylib.Identity{Service: service, Tag: tag, Instance: service + "-" + strconv.Itoa(b.made), Addr: "127.0.0.1:1"},
 		graylib.WithRules(graylib.StaticRules(compiled)), graylib.WithLogger(slog.New(slog.DiscardHandler)),
-		graylib.WithConfig(graylib.Config{Enabled: true, Messages: true, NamesrvAddr: b.namesrv}))
+		graylib.WithConfig(graylib.Config{NamesrvAddr: b.namesrv}))
 }
 
 func (b *messageBench) producerOptions() []producer.Option {

@@ -49,7 +49,7 @@ func TestSignedHeaderIsTaken(t *testing.T) {
 		t.Fatal(errs)
 	}
 	name, value, _ := strings.Cut(strings.TrimSpace(out), ": ")
-	rt, err := graylib.New(graylib.Identity{Service: "gateway"}, graylib.WithConfig(graylib.Config{Enabled: true, TrustKeys: keys}))
+	rt, err := graylib.New(graylib.Identity{Service: "gateway"}, graylib.WithConfig(graylib.Config{TrustKeys: keys}))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -77,7 +77,7 @@ func newRuntime(namesrv string, tag graylib.Tag, listed time.Time) (*graylib.Run
 	}
 	return graylib.New(graylib.Identity{Service: service, Tag: tag, Addr: "127.0.0.1:1"},
 		graylib.WithRules(graylib.StaticRules(r)),
-		graylib.WithConfig(graylib.Config{Enabled: true, Messages: true, NamesrvAddr: namesrv}),
+		graylib.WithConfig(graylib.Config{NamesrvAddr: namesrv}),
 		graylib.WithLogger(slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))))
 }
 

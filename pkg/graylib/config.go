@@ -2,9 +2,10 @@ package graylib
 
 import "os"
 
-// Config is what the environment says beside the identity: where the infrastructure is.
+// Config is what the environment says beside the identity: where the infrastructure is. Its zero value is what an empty
+// environment says.
 type Config struct {
-	Enabled           bool   // GRAY_ENABLED; the kill switch
+	Disabled          bool   // GRAY_ENABLED=off; the kill switch is thrown
 	NacosAddr         string // host:port[,host:port…]; empty = no registry and no rules: the tag is carried, nothing is chosen
 	NacosNamespace    string
 	NacosUsername     string
@@ -14,7 +15,7 @@ type Config struct {
 	RocketMQSecretKey string
 	Observer          string  // base URL; empty = nothing is reported
 	Journal           string  // folder; empty = no journal
-	Messages          bool    // GRAY_MESSAGES; message grayscale of this service
+	MessagesOff       bool    // GRAY_MESSAGES=off; no message grayscale in this service
 	Hops              bool    // GRAY_HOPS; see WithHops
 	Zone              string  // GRAY_ZONE; where this process stands, see WithZone
 	TrustedProxies    Proxies // GRAY_TRUSTED_PROXIES; whose word about the client's address is believed
@@ -53,13 +54,15 @@ func ConfigFrom(getenv func(string) string) (Config, error) {
 	if c.Zone != "" && printable(c.Zone, maxZone) == "" {
 		return Config{}, invalid(EnvZone, c.Zone, "want at most 64 characters of ASCII")
 	}
-	var err error
-	if c.Enabled, err = onOff(getenv, EnvEnabled); err != nil {
+	enabled, err := onOff(getenv, EnvEnabled)
+	if err != nil {
 		return Config{}, err
 	}
-	if c.Messages, err = onOff(getenv, EnvMessages); err != nil {
+	messages, err := onOff(getenv, EnvMessages)
+	if err != nil {
 		return Config{}, err
 	}
+	c.Disabled, c.MessagesOff = !enabled, !messages
 	if c.TrustedProxies, err = ParseProxies(getenv(EnvTrustedProxies)); err != nil {
 		return Config{}, err
 	}

@@ -19,7 +19,7 @@ func TestConfigFrom(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(graylib.Config{Enabled: true, Messages: true}, got); diff != "" {
+	if diff := cmp.Diff(graylib.Config{}, got); diff != "" {
 		t.Errorf("an empty environment (-want +got):\n%s", diff)
 	}
 	got, err = graylib.ConfigFrom(env(map[string]string{
@@ -31,6 +31,7 @@ func TestConfigFrom(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := graylib.Config{
+		Disabled: true, MessagesOff: true,
 		NacosAddr: "n:8848", NacosNamespace: "ns", NacosUsername: "u", NacosPassword: "p", NamesrvAddr: "r:9876",
 		RocketMQAccessKey: "ak", RocketMQSecretKey: "sk", Observer: "http://o", Journal: "/j", State: "/s", Hops: true,
 	}

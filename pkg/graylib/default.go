@@ -95,7 +95,7 @@ func Open(id Identity, c Config, backend Backend, opts ...Option) (*Runtime, err
 
 func open(id Identity, c Config, backend Backend, opts ...Option) (rt *Runtime, err error) {
 	all := []Option{WithConfig(c)}
-	if !c.Enabled {
+	if c.Disabled {
 		if id.Service == "" {
 			id.Service = "disabled"
 		}

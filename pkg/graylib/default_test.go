@@ -139,7 +139,7 @@ func TestSetDefaultWhileOneIsBuilt(t *testing.T) {
 	if got, _ := graylib.Default(); got != rt {
 		t.Errorf("default %v, want the one set", got)
 	}
-	if other, err := graylib.Open(graylib.Identity{Service: "x"}, graylib.Config{Enabled: true}, nil); err != nil || other == rt {
+	if other, err := graylib.Open(graylib.Identity{Service: "x"}, graylib.Config{}, nil); err != nil || other == rt {
 		t.Errorf("Open meanwhile: %v, %v", other, err)
 	}
 	close(goOn)
@@ -181,7 +181,7 @@ func TestKillSwitch(t *testing.T) {
 		t.Fatalf("runtime %+v, error %v; want one that isn't enabled", rt, err)
 	}
 	log := slog.New(slog.DiscardHandler)
-	rt, err = graylib.Open(graylib.Identity{}, graylib.Config{}, nil, graylib.WithLogger(log))
+	rt, err = graylib.Open(graylib.Identity{}, graylib.Config{Disabled: true}, nil, graylib.WithLogger(log))
 	if err != nil || rt.Logger() != log {
 		t.Errorf("further options are left out: %v", err)
 	}
@@ -190,19 +190,19 @@ func TestKillSwitch(t *testing.T) {
 func TestOpenRefuses(t *testing.T) {
 	clearDefault(t)
 	a := graylib.Identity{Service: "a"}
-	_, err := graylib.Open(a, graylib.Config{Enabled: true, NacosAddr: "n:8848"}, nil)
+	_, err := graylib.Open(a, graylib.Config{NacosAddr: "n:8848"}, nil)
 	refused(t, err, "GRAY_NACOS_ADDR", "n:8848", "graynacos")
-	_, err = graylib.Open(a, graylib.Config{Enabled: true, Observer: "n:1"}, nil)
+	_, err = graylib.Open(a, graylib.Config{Observer: "n:1"}, nil)
 	refused(t, err, "GRAY_OBSERVER", "n:1", "http://")
 	file := filepath.Join(t.TempDir(), "file")
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	_, err = graylib.Open(a, graylib.Config{Enabled: true, Journal: file}, nil)
+	_, err = graylib.Open(a, graylib.Config{Journal: file}, nil)
 	refused(t, err, "GRAY_JOURNAL", file, "folder that can be written to")
-	_, err = graylib.Open(a, graylib.Config{Enabled: true, Journal: t.TempDir(), Observer: "n:1"}, nil)
+	_, err = graylib.Open(a, graylib.Config{Journal: t.TempDir(), Observer: "n:1"}, nil)
 	refused(t, err, "GRAY_OBSERVER", "n:1", "http://")
-	_, err = graylib.Open(graylib.Identity{}, graylib.Config{Enabled: true}, nil)
+	_, err = graylib.Open(graylib.Identity{}, graylib.Config{}, nil)
 	refused(t, err, "GRAY_SERVICE", "", "want")
 }
 
@@ -213,7 +213,7 @@ func TestOpenAndClose(t *testing.T) {
 	backend := func(graylib.Identity, graylib.Config, *slog.Logger) (graylib.Registry, graylib.RulesSource, error) {
 		return closingRegistry{closing: registry}, closingRules{graylib.StaticRules(nil), rules}, nil
 	}
-	rt, err := graylib.Open(graylib.Identity{Service: "a"}, graylib.Config{Enabled: true, NacosAddr: "n:8848", Observer: "http://127.0.0.1:1"}, backend)
+	rt, err := graylib.Open(graylib.Identity{Service: "a"}, graylib.Config{NacosAddr: "n:8848", Observer: "http://127.0.0.1:1"}, backend)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -224,7 +224,7 @@ func TestOpenAndClose(t *testing.T) {
 		t.Errorf("registry closed %d times, rules %d times", registry.closed, rules.closed)
 	}
 	running := goleak.IgnoreCurrent()
-	_, err = graylib.Open(graylib.Identity{Service: "a"}, graylib.Config{Enabled: true, NacosAddr: "n:8848", Observer: "http://127.0.0.1:1"},
+	_, err = graylib.Open(graylib.Identity{Service: "a"}, graylib.Config{NacosAddr: "n:8848", Observer: "http://127.0.0.1:1"},
 		func(graylib.Identity, graylib.Config, *slog.Logger) (graylib.Registry, graylib.RulesSource, error) {
 			return nil, nil, away
 		})
@@ -240,7 +240,7 @@ func TestOpenGivesTheBackendItsLogger(t *testing.T) {
 	clearDefault(t)
 	log := slog.New(slog.DiscardHandler)
 	var got *slog.Logger
-	_, err := graylib.Open(graylib.Identity{Service: "a"}, graylib.Config{Enabled: true, NacosAddr: "n:8848"},
+	_, err := graylib.Open(graylib.Identity{Service: "a"}, graylib.Config{NacosAddr: "n:8848"},
 		func(_ graylib.Identity, _ graylib.Config, l *slog.Logger) (graylib.Registry, graylib.RulesSource, error) {
 			got = l
 			return nil, nil, nil
@@ -263,5 +263,21 @@ func TestRuntimeWithoutAnything(t *testing.T) {
 	}
 	if err := rt.Close(); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestOpenWithTheFewestWords: a program that configures graylib itself names what it wants, and no switch.
+func TestOpenWithTheFewestWords(t *testing.T) {
+	clearDefault(t)
+	registry := closingRegistry{closing: &closing{}}
+	rt, err := graylib.Open(graylib.Identity{Service: "a"}, graylib.Config{NacosAddr: "n:8848"},
+		func(graylib.Identity, graylib.Config, *slog.Logger) (graylib.Registry, graylib.RulesSource, error) {
+			return registry, graylib.StaticRules(nil), nil
+		})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !rt.Enabled() || rt.Registry() == nil || rt.Status().Messages != "on" {
+		t.Errorf("enabled %v, registry %v, messages %s; want all of them", rt.Enabled(), rt.Registry(), rt.Status().Messages)
 	}
 }

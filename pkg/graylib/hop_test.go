@@ -81,7 +81,7 @@ func TestHopsComeBack(t *testing.T) {
 func TestHopsAreAskedFor(t *testing.T) {
 	good := graylib.EncodeHops([]graylib.Hop{hop("b", "")})
 	reports := graylib.WithReporter(&graylibtest.Reporter{})
-	off := graylib.Config{Enabled: true}
+	off := graylib.Config{}
 	on := off
 	on.Hops = true
 	for _, tt := range []struct {

@@ -67,8 +67,7 @@ func WithHops() Option { return func(rt *Runtime) { rt.wantsHops = true } }
 // WithLogger sets the logger. The default is [slog.Default] at the time of each record.
 func WithLogger(l *slog.Logger) Option { return func(rt *Runtime) { rt.log = l } }
 
-// WithConfig sets what the environment would have said of the infrastructure. Its zero value has the kill switch thrown
-// (Enabled is false); [ConfigFrom] and the default have not.
+// WithConfig sets what the environment would have said of the infrastructure. The default is the zero value.
 func WithConfig(c Config) Option { return func(rt *Runtime) { rt.config = c } }
 
 // New makes a runtime. A wrong identity gives an error that wraps [ErrInvalidConfig] and names the variable.
@@ -79,7 +78,7 @@ func New(id Identity, opts ...Option) (*Runtime, error) {
 	}
 	rt := &Runtime{
 		id: id, rules: StaticRules(NoRules), reporter: discard{}, started: time.Now(),
-		config: Config{Enabled: true, Messages: true}, notReady: make(map[string]string),
+		notReady: make(map[string]string),
 	}
 	for _, o := range opts {
 		o(rt)
@@ -126,8 +125,8 @@ func (rt *Runtime) SetAddr(addr string) {
 // Config returns what the environment said of the infrastructure.
 func (rt *Runtime) Config() Config { return rt.config }
 
-// Enabled tells whether the kill switch is off. Adapters return what they were given where it is not.
-func (rt *Runtime) Enabled() bool { return rt.config.Enabled }
+// Enabled tells whether grayscale is on: false once the kill switch is thrown (GRAY_ENABLED=off).
+func (rt *Runtime) Enabled() bool { return !rt.config.Disabled }
 
 // Registry returns the registry, or nil where there is none.
 func (rt *Runtime) Registry() Registry { return rt.registry }

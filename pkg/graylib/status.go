@@ -38,7 +38,7 @@ func (rt *Runtime) Status() Status {
 		Service: id.Service, Tag: id.Tag, Instance: id.Instance, Addr: id.Addr, Started: rt.started,
 		Messages: "off", Rules: rt.rules.Status(), Routes: rt.Routes(), Ejected: rt.Ejected(), Ejections: rt.Ejections(), MalformedTags: rt.malformedTags.Load(), StrippedHeaders: rt.propagation.stripper.total.Load(),
 	}
-	if rt.config.Enabled && rt.config.Messages {
+	if rt.Enabled() && !rt.config.MessagesOff {
 		s.Messages = "on"
 	}
 	rt.propagation.fill(&s)

@@ -101,7 +101,7 @@ func (r registering) Register(_ context.Context, reg graylib.Registration) error
 
 func TestZoneIsRegistered(t *testing.T) {
 	for name, opt := range map[string]graylib.Option{
-		"option": graylib.WithZone("x"), "environment": graylib.WithConfig(graylib.Config{Enabled: true, Zone: "x"}),
+		"option": graylib.WithZone("x"), "environment": graylib.WithConfig(graylib.Config{Zone: "x"}),
 	} {
 		reg := registering{got: make(chan graylib.Registration, 1)}
 		rt := newRuntime(t, baselineSelf, graylib.WithRegistry(reg), opt)

@@ -214,7 +214,7 @@ func newWorld(t *testing.T) *world {
 	w := &world{T: t, centre: &centre{content: strings.ReplaceAll(listed, "gray", string(tag))}, namesrv: namesrv, topic: "T-" + name, group: "G-" + name, tag: tag, got: map[string]int{}}
 	var err error
 	w.rt, err = graylib.New(graylib.Identity{Service: "a", Instance: "a-1"}, graylib.WithRules(w.centre), graylib.WithLogger(slog.New(slog.DiscardHandler)),
-		graylib.WithConfig(graylib.Config{Enabled: true, Messages: true, NamesrvAddr: namesrv}))
+		graylib.WithConfig(graylib.Config{NamesrvAddr: namesrv}))
 	if err != nil {
 		t.Fatal(err)
 	}

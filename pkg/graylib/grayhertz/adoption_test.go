@@ -44,7 +44,7 @@ func TestAppliedTwice(t *testing.T) {
 
 func TestKillSwitch(t *testing.T) {
 	m := newMesh(t)
-	off := m.runtime("a", "", graylib.WithConfig(graylib.Config{Enabled: false}))
+	off := m.runtime("a", "", graylib.WithConfig(graylib.Config{Disabled: true}))
 	h := server.New()
 	before := len(h.Handlers)
 	if got := grayhertz.WrapServer(h, grayhertz.WithRuntime(off)); got != h || len(h.Handlers) != before || len(h.OnRun) != 0 {

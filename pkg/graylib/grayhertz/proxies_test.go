@@ -19,7 +19,7 @@ func TestTrustedProxies(t *testing.T) {
 			t.Fatal(err)
 		}
 		m := newMesh(t)
-		rt := m.runtime("b", "", graylib.WithConfig(graylib.Config{Enabled: true, TrustedProxies: proxies}))
+		rt := m.runtime("b", "", graylib.WithConfig(graylib.Config{TrustedProxies: proxies}))
 		var got string
 		addr, stop := m.serve(rt, func(h *server.Hertz) {
 			h.GET("/who", func(ctx context.Context, _ *app.RequestContext) { got = graylib.ClientIPFrom(ctx) })

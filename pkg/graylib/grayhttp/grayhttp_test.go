@@ -351,7 +351,7 @@ func TestAppliedTwiceAndKillSwitchAndBrokenDefault(t *testing.T) {
 		t.Errorf("hops %+v", hops)
 	}
 
-	off := m.runtime("a", "", graylib.WithConfig(graylib.Config{Enabled: false}))
+	off := m.runtime("a", "", graylib.WithConfig(graylib.Config{Disabled: true}))
 	mux := http.NewServeMux()
 	if h := grayhttp.Handler(mux, grayhttp.WithRuntime(off)); h != http.Handler(mux) {
 		t.Error("the handler was changed")

@@ -16,7 +16,7 @@ func TestTrustedProxies(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		rt := newMesh(t).runtime("b", "", graylib.WithConfig(graylib.Config{Enabled: true, TrustedProxies: proxies}))
+		rt := newMesh(t).runtime("b", "", graylib.WithConfig(graylib.Config{TrustedProxies: proxies}))
 		var got string
 		h := grayhttp.Handler(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { got = graylib.ClientIPFrom(r.Context()) }), grayhttp.WithRuntime(rt))
 		req := httptest.NewRequest(http.MethodGet, "/", nil)

@@ -121,7 +121,7 @@ func TestAppliedTwice(t *testing.T) {
 
 func TestKillSwitch(t *testing.T) {
 	m := newMesh(t)
-	off := m.runtime("a", "", graylib.WithConfig(graylib.Config{Enabled: false}))
+	off := m.runtime("a", "", graylib.WithConfig(graylib.Config{Disabled: true}))
 	if n := len(graykitex.NewServerSuite(graykitex.WithRuntime(off)).Options()); n != 0 {
 		t.Errorf("%d server options", n)
 	}

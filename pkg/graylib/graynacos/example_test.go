@@ -11,7 +11,7 @@ import (
 // more: graylib.Default finds it.
 func ExampleOpen() {
 	id := graylib.Identity{Service: "orders", Tag: "gray", Instance: "orders-1"}
-	c := graylib.Config{Enabled: true, Messages: true, NacosAddr: "127.0.0.1:8848"}
+	c := graylib.Config{NacosAddr: "127.0.0.1:8848"}
 	registry, rules, err := graynacos.Open(id, c, slog.Default())
 	if err != nil {
 		panic(err) // a wrong setting; a Nacos that is away is no error

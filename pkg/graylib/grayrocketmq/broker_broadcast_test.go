@@ -26,7 +26,7 @@ func (w *world) broadcaster(reg *graylibtest.Registry, tag graylib.Tag, n int, o
 	w.t.Helper()
 	id := graylib.Identity{Service: "a", Tag: tag, Addr: fmt.Sprint("127.0.0.1:", n)}
 	rt, err := graylib.New(id, append([]graylib.Option{graylib.WithRules(w.source), graylib.WithRegistry(reg.As(id)),
-		graylib.WithConfig(graylib.Config{Enabled: true, Messages: true, NamesrvAddr: w.namesrv})}, opts...)...)
+		graylib.WithConfig(graylib.Config{NamesrvAddr: w.namesrv})}, opts...)...)
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -19,7 +19,7 @@ func TestConformance(t *testing.T) {
 	d := conformance.Of("grayrocketmq")
 	graylibtest.Run(t, graylibtest.Harness{
 		Name: d.Name, Features: d.Features, Within: within, Open: openConformance,
-		Options: []graylib.Option{graylib.WithConfig(graylib.Config{Enabled: true, Messages: true, NamesrvAddr: testenv.Namesrv(t)})},
+		Options: []graylib.Option{graylib.WithConfig(graylib.Config{NamesrvAddr: testenv.Namesrv(t)})},
 	})
 }
 

@@ -70,7 +70,7 @@ func producerOptionsOf(opts []ProducerOption) (producerOptions, error) {
 }
 
 // active tells whether messages are looked at at all.
-func active(rt *graylib.Runtime) bool { return rt.Enabled() && rt.Config().Messages }
+func active(rt *graylib.Runtime) bool { return rt.Enabled() && !rt.Config().MessagesOff }
 
 // NewProducer takes the place of the client's NewProducer: the same options, and the process-wide runtime. Without
 // WithInstanceName the instance gets a unique name; without a name server that of GRAY_NAMESRV_ADDR is taken, with its keys.

@@ -154,7 +154,7 @@ func TestWrapProducer(t *testing.T) {
 	if twice, err := WrapProducer(once, nil, WithProducerRuntime(rt)); err != nil || twice != once {
 		t.Errorf("wrapping twice gave %v, %v, want the same", twice, err)
 	}
-	off, err := graylib.New(graylib.Identity{Service: "c"}, graylib.WithConfig(graylib.Config{Enabled: true}))
+	off, err := graylib.New(graylib.Identity{Service: "c"}, graylib.WithConfig(graylib.Config{MessagesOff: true}))
 	if err != nil {
 		t.Fatal(err)
 	}

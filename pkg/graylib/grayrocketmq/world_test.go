@@ -149,7 +149,7 @@ func (w *world) runtime(service string, tag graylib.Tag, r graylib.Reporter) *gr
 	opts := []graylib.Option{
 		graylib.WithRules(w.source), graylib.WithLogger(slog.New(slog.NewTextHandler(testLog{w.t, &w.ended}, nil))),
 		graylib.WithConfig(graylib.Config{
-			Enabled: true, Messages: true, NamesrvAddr: w.namesrv, RocketMQAccessKey: w.keys.AccessKey, RocketMQSecretKey: w.keys.SecretKey,
+			NamesrvAddr: w.namesrv, RocketMQAccessKey: w.keys.AccessKey, RocketMQSecretKey: w.keys.SecretKey,
 		}),
 	}
 	if r != nil {

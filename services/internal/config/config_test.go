@@ -32,7 +32,7 @@ func TestDefaults(t *testing.T) {
 	want := Config{
 		Identity: graylib.Identity{Service: "c", Addr: "10.0.0.5:20003"},
 		Gray: graylib.Config{
-			Enabled: true, Messages: true, NacosAddr: "127.0.0.1:8848", NamesrvAddr: "127.0.0.1:9876",
+			NacosAddr: "127.0.0.1:8848", NamesrvAddr: "127.0.0.1:9876",
 		},
 		Bind: "0.0.0.0", Advertise: "10.0.0.5", HTTPPort: 20003, RPCPort: 13080, ShowPort: ShowAuto, Topic: "TEST_MQ",
 		LogLevel: slog.LevelInfo, Settle: time.Second, Drain: 25 * time.Second, CallTimeout: 10 * time.Second,

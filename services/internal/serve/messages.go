@@ -41,7 +41,7 @@ func (a *App) credentials() primitive.Credentials {
 }
 
 // Grayscale tells whether messages are looked at: GRAY_ENABLED and GRAY_MESSAGES are on.
-func (a *App) Grayscale() bool { return a.Runtime.Enabled() && a.Runtime.Config().Messages }
+func (a *App) Grayscale() bool { return a.Runtime.Enabled() && !a.Runtime.Config().MessagesOff }
 
 // ConsumeFrom adds a push consumer that has its subscriptions.
 func (a *App) ConsumeFrom(c rocketmq.PushConsumer) {

@@ -57,7 +57,7 @@ func newWorld(t *testing.T) *world {
 	}
 	var err error
 	w.rt, err = graylib.New(graylib.Identity{Service: "a", Addr: "127.0.0.1:1"}, graylib.WithRules(graylib.StaticRules(rules)),
-		graylib.WithLogger(slog.New(slog.DiscardHandler)), graylib.WithConfig(graylib.Config{Enabled: true, Messages: true, NamesrvAddr: namesrv}))
+		graylib.WithLogger(slog.New(slog.DiscardHandler)), graylib.WithConfig(graylib.Config{NamesrvAddr: namesrv}))
 	if err != nil {
 		t.Fatal(err)
 	}
