@@ -18,7 +18,8 @@ type departedKey struct{}
 // departure is the context that a request is sent in, and what rules see of it: one allocation does for both.
 type departure struct {
 	graylib.Departed
-	req *protocol.Request
+	req  *protocol.Request
+	lent lent
 }
 
 // Value implements [context.Context].
@@ -33,7 +34,8 @@ func (d *departure) Value(key any) any {
 // that the URL's host names: one of the tag's lane, or of the baseline. Where no connection can be made, which means that
 // nothing was sent, the next instance is tried, and when the lane has none left the baseline; a timed-out or failed
 // request is not repeated unless [WithIdempotent] declares it. Timeouts count towards the instance's ejection, see
-// [graylib.Ejection]. Other requests are left alone, see [WithHosts]. Where the process-wide default can't be
+// [graylib.Ejection]. Other requests are left alone, see [WithHosts]. A request is given back as it came: headers that were written
+// for the callee are taken off again, and the application's own of these names put back. Where the process-wide default can't be
 // built, each request fails with the reason.
 func ClientMiddleware(opts ...Option) client.Middleware {
 	o, err := apply(opts)
@@ -77,6 +79,7 @@ func (o *options) call(ctx context.Context, req *protocol.Request, resp *protoco
 	o.rt.DepartIn(ctx, &d.Departed, service, (*requestView)(d))
 	call := d.Call()
 	ctx = d
+	defer d.lent.takeBack(requestCarrier{&req.Header})
 	if t := o.rt.Telemetry(); t != nil {
 		var done func(graylib.Outcome)
 		ctx, done = t.Departed(ctx, call, graylib.Departing{
@@ -85,7 +88,7 @@ func (o *options) call(ctx context.Context, req *protocol.Request, resp *protoco
 		defer func() { done(outcome(resp, failed)) }()
 	}
 	if !discovered {
-		call.Inject(graylib.HTTPKeys, requestCarrier{&req.Header})
+		call.Inject(graylib.HTTPKeys, (*lending)(d))
 		err := next(ctx, req, resp)
 		o.arriveBack(call, resp, err)
 		return err
@@ -107,7 +110,7 @@ func (o *options) call(ctx context.Context, req *protocol.Request, resp *protoco
 			}
 			return nextErr
 		}
-		call.Inject(graylib.HTTPKeys, requestCarrier{&req.Header})
+		call.Inject(graylib.HTTPKeys, (*lending)(d))
 		req.SetHost(in.Addr)
 		err = next(ctx, req, resp)
 		ended(call, err)
