@@ -308,11 +308,12 @@ func TestOrderedFailsAsTheQueueIsGiven(t *testing.T) {
 	for range 10 {
 		id := w.sendBody(p, "gray", "fails")
 		eventually(t, "the queue is given", func() bool {
+			seen, handled := tried(id), o.has([]string{id}) // not under the member's lock, which the handler takes
 			lane.mu.Lock()
 			defer lane.mu.Unlock()
 			for q, lq := range lane.queues {
 				if q.Topic == w.topic {
-					return tried(id) && (lq.machine.Settled() || o.has([]string{id})) // or wanted again by a list that was read
+					return seen && (lq.machine.Settled() || handled) // or wanted again by a list that was read
 				}
 			}
 			return false

@@ -110,7 +110,7 @@ func OpenConsumer(client []consumer.Option, opts ...ConsumerOption) (*Consumer, 
 	if err != nil {
 		return nil, fmt.Errorf("%w: name server: %w: set consumer.WithNameServer or %s", ErrInvalidOption, err, graylib.EnvNamesrvAddr)
 	}
-	c.live.ask, c.masters.route = c.askLive, c.api.Route
+	c.live.ask, c.live.now, c.masters.route = c.askLive, time.Now, c.api.Route
 	prepareProcess(o.rt)
 	return c, nil
 }

@@ -35,7 +35,7 @@ const (
 )
 
 // firstOffsets sets a group's offsets on a topic's queues where none are stored, before its first member starts, so that
-// neither the client's nor the broker's own choice ever matters. It is used by one goroutine.
+// neither the client's nor the broker's own choice ever matters. But for stored it is used by one goroutine.
 type firstOffsets struct {
 	api  brokerAPI
 	id   string // the client id that holds the locks
@@ -94,17 +94,23 @@ func (f *firstOffsets) wrap(group string, err error) error {
 func (f *firstOffsets) missing(ctx context.Context, group string, route remoting.Route) ([]remoting.Queue, error) {
 	var missing []remoting.Queue
 	for _, q := range route.Queues {
-		addr, err := master(route, q)
-		if err != nil {
-			return nil, err
-		}
-		if _, stored, err := f.api.ConsumerOffset(ctx, addr, group, q); err != nil {
+		if stored, err := f.stored(ctx, group, q, route); err != nil {
 			return nil, err
 		} else if !stored {
 			missing = append(missing, q)
 		}
 	}
 	return missing, nil
+}
+
+// stored tells whether a queue has an offset of a group's.
+func (f *firstOffsets) stored(ctx context.Context, group string, q remoting.Queue, route remoting.Route) (bool, error) {
+	addr, err := master(route, q)
+	if err != nil {
+		return false, err
+	}
+	_, stored, err := f.api.ConsumerOffset(ctx, addr, group, q)
+	return stored, err
 }
 
 // errNoMaster is wrapped where a broker has no master now: offsets live there.

@@ -111,8 +111,7 @@ func (k *keeper) tell(err error) {
 }
 
 // desired returns the groups to be a member of, in the order in which their first offsets are set and they are joined. The
-// second list is of those whose first offsets must be set before the first's, or at the same time, though this instance
-// doesn't join them now.
+// second list is of those whose first offsets must be set before <group>'s, though this instance doesn't join them now.
 func desired(id graylib.Identity, group string, broadcast bool, rules graylib.Rules, known bool) (join, prepare []place) {
 	if id.Tag != graylib.Untagged {
 		if lane, ok := rules.Lane(id.Tag); ok {
@@ -199,37 +198,41 @@ func (k *keeper) leave(ctx context.Context, m joined) {
 // join prepares groups and joins them.
 func (k *keeper) join(ctx context.Context, subs []*subscription, join, prepare []place) error {
 	c := k.c
-	routes, err := c.topics(ctx, subs)
-	if err != nil {
-		return err
+	all := slices.Clone(join)
+	if slices.ContainsFunc(join, func(p place) bool { return p.kind == kindBase }) {
+		all = append(slices.Clone(prepare), join...)
 	}
-	brokers := brokersOf(routes)
-	c.masters.set(brokers)
-	f := &firstOffsets{api: c.api, id: instanceName(c.rt.Identity(), "first"), base: c.baseGroup(), from: c.set.from, at: c.from}
-	if prepare, err = k.needed(ctx, f, subs, join, prepare); err != nil {
-		return err
-	}
-	all := append(slices.Clone(prepare), join...)
 	names := make([]string, len(all))
 	for i, p := range all {
 		names[i] = p.group
 	}
-	for _, p := range join {
-		if err := c.checkFilter(ctx, p, subs, brokers); err != nil {
-			return err
-		}
+	routes, retries, err := c.topics(ctx, subs, names)
+	if err != nil {
+		return err
 	}
-	if err := c.groups(ctx, names, brokers); err != nil {
+	c.masters.set(brokersOf(routes))
+	f := &firstOffsets{api: c.api, id: instanceName(c.rt.Identity(), "first"), base: c.baseGroup(), from: c.set.from, at: c.from}
+	var offsets *firstOffsets
+	if !c.broadcasting() { // each instance keeps its own offsets
+		offsets = f
+	}
+	asked := c.check(ctx, join, all, subs, routes, retries, offsets)
+	if err := firstError(asked.filters); err != nil {
+		return err
+	}
+	if err := c.groups(ctx, asked); err != nil {
 		return err
 	}
 	if c.broadcasting() {
 		if c.lanes == nil { // before any member: they read it
 			c.lanes = c.watchLanes(ctx)
 		}
-		all = nil // each instance keeps its own offsets
 	}
 	for _, p := range all {
 		for _, s := range subs {
+			if !asked.unset[beginning{p.group, s.topic}] {
+				continue
+			}
 			if err := f.set(ctx, p, routes[s.topic]); err != nil {
 				return err
 			}
@@ -242,7 +245,7 @@ func (k *keeper) join(ctx context.Context, subs []*subscription, join, prepare [
 		var m joined
 		var err error
 		if !c.broadcasting() && (p.kind != kindBase || c.set.orderly) {
-			m, err = c.joinLane(ctx, p, subs, routes)
+			m, err = c.joinLane(ctx, p, subs, withRetries(routes, asked.retries, p.group))
 		} else {
 			m, err = c.join(p, subs)
 		}
@@ -259,25 +262,4 @@ func (k *keeper) join(ctx context.Context, subs []*subscription, join, prepare [
 		c.log().Info("joined a group", "group", p.group)
 	}
 	return nil
-}
-
-// needed leaves out the groups that need no preparing, unless <group> begins now.
-func (k *keeper) needed(ctx context.Context, f *firstOffsets, subs []*subscription, join, prepare []place) ([]place, error) {
-	if !slices.ContainsFunc(join, func(p place) bool { return p.kind == kindBase }) {
-		return nil, nil
-	}
-	for _, s := range subs {
-		route, err := k.c.api.Route(ctx, s.topic)
-		if err != nil {
-			return nil, err
-		}
-		missing, err := f.missing(ctx, k.c.baseGroup(), route)
-		if err != nil {
-			return nil, fmt.Errorf("offsets of group %q: %w", k.c.baseGroup(), err)
-		}
-		if len(missing) > 0 {
-			return prepare, nil
-		}
-	}
-	return slices.DeleteFunc(prepare, func(p place) bool { return p.kind == kindLane }), nil
 }

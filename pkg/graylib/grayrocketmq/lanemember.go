@@ -2,11 +2,8 @@ package grayrocketmq
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
-	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -117,99 +114,6 @@ func (m *laneMember) start() {
 	for _, b := range m.brokers {
 		m.balance(b)
 	}
-}
-
-// route takes in the queues of the topics, and connects to brokers that are new.
-func (m *laneMember) route(ctx context.Context, routes map[string]remoting.Route) error {
-	if r, err := m.c.api.Route(ctx, retryTopic(m.place.group)); err == nil {
-		routes = withRoute(routes, retryTopic(m.place.group), r)
-	} else if !errors.Is(err, remoting.ErrNoTopic) {
-		return err
-	}
-	for name, addr := range brokersOf(routes) {
-		m.mu.Lock()
-		b := m.brokers[name]
-		if b != nil {
-			b.addr = addr
-		}
-		m.mu.Unlock()
-		if b != nil {
-			continue
-		}
-		b = &laneBroker{name: name, addr: addr, roster: ownership.NewRoster(m.config.LockLife), members: make(chan struct{}, 1)}
-		if err := m.connect(ctx, b); err != nil {
-			return err
-		}
-		m.mu.Lock()
-		m.brokers[name] = b
-		m.mu.Unlock()
-		m.wg.Go(func() { m.keepBroker(b) })
-	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	for topic, r := range routes {
-		for _, q := range r.Queues {
-			b := m.brokers[q.Broker]
-			if m.queues[q] != nil || b == nil || m.dropped[topic] {
-				continue
-			}
-			lq := &laneQueue{m: m, b: b, q: q, machine: ownership.NewMachine(m.id, m.config, b.roster), kick: make(chan struct{}, 1), room: make(chan struct{}, 1)}
-			if b.session == nil {
-				lq.machine.Connection(time.Now(), false)
-			}
-			m.queues[q] = lq
-			m.wg.Go(lq.run)
-		}
-	}
-	for _, b := range m.brokers {
-		m.balance(b)
-	}
-	return nil
-}
-
-func withRoute(routes map[string]remoting.Route, topic string, r remoting.Route) map[string]remoting.Route {
-	all := map[string]remoting.Route{topic: r}
-	for t, r := range routes {
-		all[t] = r
-	}
-	return all
-}
-
-// keepRoutes follows topics that get further queues.
-func (m *laneMember) keepRoutes() {
-	for {
-		wait := routeEverySlow
-		m.mu.Lock()
-		retry := slices.ContainsFunc(keys(m.queues), func(q remoting.Queue) bool { return strings.HasPrefix(q.Topic, retryPrefix) })
-		m.mu.Unlock()
-		if !retry {
-			wait = time.Second // the broker makes it when the first member joins
-		}
-		if !sleep(m.ctx, wait) {
-			return
-		}
-		routes := make(map[string]remoting.Route, len(m.subs))
-		for _, s := range m.subs {
-			r, err := m.c.api.Route(m.ctx, s.topic)
-			if err != nil {
-				break // asked again
-			}
-			routes[s.topic] = r
-		}
-		if len(routes) == len(m.subs) {
-			if err := m.route(m.ctx, routes); err != nil && m.ctx.Err() == nil {
-				m.c.log().Warn("the queues of a lane's group can't be followed, going on trying", "group", m.place.group, "error", err)
-			}
-		}
-	}
-}
-
-func keys(m map[remoting.Queue]*laneQueue) []remoting.Queue {
-	list := make([]remoting.Queue, 0, len(m))
-	for q := range m {
-		list = append(list, q)
-	}
-	return list
 }
 
 // sleep tells whether the time passed before ctx ended.

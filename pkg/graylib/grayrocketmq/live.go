@@ -8,44 +8,70 @@ import (
 	"github.com/graychain/graychain/pkg/graylib"
 )
 
-// liveFor is how long an answer about a lane's consumers is used. It serves the reason in a hop; it decides who handles a message
-// only where a consumer broadcasts and its service isn't in the registry.
+// liveFor is how long an answer about a lane's consumers is used; while it is asked for anew the old one serves for as long again.
+// It serves the reason in a hop; it decides who handles a message only where a consumer broadcasts and its service isn't in the
+// registry.
 const (
 	liveFor    = time.Second
 	liveWithin = 500 * time.Millisecond
+	liveMost   = 256 // tags come over the wire
 )
 
 // liveness knows which lanes have a live consumer, by the broker's list of their groups' members.
 type liveness struct {
 	ask func(ctx context.Context, tag graylib.Tag) (bool, error)
+	now func() time.Time
 
-	mu    sync.Mutex
-	known map[graylib.Tag]liveAnswer
+	mu    sync.Mutex // never held while the brokers are asked
+	known map[graylib.Tag]*liveAnswer
 }
 
 type liveAnswer struct {
-	live bool
-	at   time.Time
+	live   bool
+	at     time.Time     // when it came; zero = none did yet
+	asking chan struct{} // closed when the answer that is asked for has come; nil = none is
 }
 
-// consumer tells whether the lane has a live consumer. Where the brokers have to be asked, all who want to know wait for the one
-// answer, liveWithin at most. An answer that can't be had counts as the one before, or as no.
+// consumer tells whether the lane has a live consumer. Who asks about a lane of which nothing recent is known waits for the answer,
+// liveWithin at most; nobody else does. An answer that can't be had counts as the one before, or as no.
 func (l *liveness) consumer(tag graylib.Tag) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	a, ok := l.known[tag]
-	if ok && time.Since(a.at) < liveFor {
+	a := l.known[tag]
+	if a == nil {
+		if l.known == nil || len(l.known) >= liveMost {
+			l.known = make(map[graylib.Tag]*liveAnswer)
+		}
+		a = &liveAnswer{}
+		l.known[tag] = a
+	}
+	age := l.now().Sub(a.at)
+	if age < liveFor {
 		return a.live
 	}
+	if a.asking == nil {
+		a.asking = make(chan struct{})
+		go l.refresh(tag, a)
+	}
+	if age >= 2*liveFor {
+		asking := a.asking
+		l.mu.Unlock()
+		<-asking
+		l.mu.Lock()
+	}
+	return a.live
+}
+
+func (l *liveness) refresh(tag graylib.Tag, a *liveAnswer) {
 	ctx, cancel := context.WithTimeout(context.Background(), liveWithin)
 	defer cancel()
-	if live, err := l.ask(ctx, tag); err == nil { //graycheck:ignore the answer is kept for all messages
+	live, err := l.ask(ctx, tag) //graycheck:ignore the answer is kept for all messages
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err == nil {
 		a.live = live
 	}
-	a.at = time.Now()
-	if l.known == nil || len(l.known) > 256 { // tags come over the wire
-		l.known = make(map[graylib.Tag]liveAnswer)
-	}
-	l.known[tag] = a
-	return a.live
+	a.at = l.now()
+	close(a.asking)
+	a.asking = nil
 }

@@ -9,8 +9,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/apache/rocketmq-client-go/v2/consumer"
-
 	"github.com/graychain/graychain/pkg/graylib/grayrocketmq/remoting"
 )
 
@@ -26,51 +24,69 @@ const (
 )
 
 // topics returns the routes of all topics, creating those that don't exist where that is allowed: the option says so, and
-// the brokers create topics by themselves anyway.
-func (c *Consumer) topics(ctx context.Context, subs []*subscription) (map[string]remoting.Route, error) {
-	routes := make(map[string]remoting.Route, len(subs))
+// the brokers create topics by themselves anyway. At the same time it asks for those of the groups' retry topics: the second map
+// has those that are known, by topic.
+func (c *Consumer) topics(ctx context.Context, subs []*subscription, groups []string) (routes, retries map[string]remoting.Route, err error) {
+	names := topicsOf(subs)
+	for _, g := range groups {
+		names = append(names, retryTopic(g))
+	}
+	found := make([]remoting.Route, len(names))
+	errs := atOnce(len(names), func(i int) (err error) {
+		found[i], err = c.api.Route(ctx, names[i])
+		return err
+	})
+	routes, retries = make(map[string]remoting.Route, len(subs)), make(map[string]remoting.Route, len(groups))
 	var absent []string
-	for _, s := range subs {
-		r, err := c.api.Route(ctx, s.topic)
-		switch {
+	for i, name := range names {
+		switch err := errs[i]; {
+		case i >= len(subs):
+			if err == nil {
+				retries[name] = found[i]
+			}
 		case errors.Is(err, remoting.ErrNoTopic):
-			absent = append(absent, s.topic)
+			absent = append(absent, name)
 		case err != nil:
-			return nil, err
+			return nil, nil, err
 		default:
-			routes[s.topic] = r
+			routes[name] = found[i]
 		}
 	}
+	return routes, retries, c.createTopics(ctx, absent, routes)
+}
+
+// createTopics creates topics that don't exist, and adds their routes.
+func (c *Consumer) createTopics(ctx context.Context, absent []string, routes map[string]remoting.Route) error {
 	if len(absent) == 0 {
-		return routes, nil
+		return nil
 	}
 	if !c.opts.create {
-		return nil, fmt.Errorf("%w: %s: create them, or allow the consumer to", ErrNoTopics, quoted(absent))
+		return fmt.Errorf("%w: %s: create them, or allow the consumer to", ErrNoTopics, quoted(absent))
 	}
 	auto, err := c.api.Route(ctx, remoting.DefaultTopic)
 	if errors.Is(err, remoting.ErrNoTopic) {
 		// A broker that is gone takes its topics with it.
 		if brokers, e := c.api.Brokers(ctx); e == nil && len(brokers) == 0 {
-			return nil, fmt.Errorf("%w: no broker is registered at the name server %s", remoting.ErrUnreachable, quoted(c.nameServers))
+			return fmt.Errorf("%w: no broker is registered at the name server %s", remoting.ErrUnreachable, quoted(c.nameServers))
 		}
-		return nil, fmt.Errorf("%w: %s: the brokers don't create topics by themselves (autoCreateTopicEnable=false): create them",
+		return fmt.Errorf("%w: %s: the brokers don't create topics by themselves (autoCreateTopicEnable=false): create them",
 			ErrNoTopics, quoted(absent))
 	}
 	if err != nil {
-		return nil, err
+		return err
 	}
 	for _, topic := range absent {
 		for _, name := range slices.Sorted(maps.Keys(auto.Brokers)) {
 			if err := c.api.CreateTopic(ctx, auto.Brokers[name], topic, c.opts.queues); err != nil {
-				return nil, fmt.Errorf("%w: %q, and broker %q refuses to create it: %w", ErrNoTopics, topic, name, err)
+				return fmt.Errorf("%w: %q, and broker %q refuses to create it: %w", ErrNoTopics, topic, name, err)
 			}
 		}
 		if routes[topic], err = c.awaitRoute(ctx, topic); err != nil {
-			return nil, err
+			return err
 		}
 		c.log().Info("created a topic", "topic", topic, "queues", len(routes[topic].Queues))
 	}
-	return routes, nil
+	return nil
 }
 
 // awaitRoute waits until the name server knows a topic.
@@ -101,33 +117,38 @@ func brokersOf(routes map[string]remoting.Route) map[string]string {
 	return all
 }
 
-// groups creates the groups that don't exist, where that is allowed. New groups of a consumer get the settings of <group>
+// groups creates the groups that brokers lack, where that is allowed. New groups of a consumer get the settings of <group>
 // where that exists.
-func (c *Consumer) groups(ctx context.Context, names []string, brokers map[string]string) error {
+func (c *Consumer) groups(ctx context.Context, asked *checks) error {
 	missing := make(map[string]error)
-	for _, broker := range slices.Sorted(maps.Keys(brokers)) {
-		addr := brokers[broker]
-		like, err := c.api.Group(ctx, addr, c.baseGroup())
-		if err != nil && !errors.Is(err, remoting.ErrNoGroup) {
-			return err
-		}
-		for _, name := range names {
-			_, err := c.api.Group(ctx, addr, name)
-			if errors.Is(err, remoting.ErrNoGroup) && c.opts.create {
-				if err = c.api.CreateGroup(ctx, addr, name, like); err == nil {
-					c.log().Info("created a consumer group", "group", name, "broker", broker)
-					continue
+	for b, broker := range asked.brokers {
+		addr := asked.at[broker]
+		var like remoting.GroupConfig
+		for g, name := range asked.groups {
+			err := asked.lacks[b][g]
+			if err == nil {
+				continue
+			}
+			if !errors.Is(err, remoting.ErrNoGroup) {
+				return err
+			}
+			missing[name] = nil
+			if !c.opts.create {
+				continue
+			}
+			if like == nil {
+				if like, err = c.api.Group(ctx, addr, c.baseGroup()); err != nil && !errors.Is(err, remoting.ErrNoGroup) {
+					return err
 				}
+			}
+			if err = c.api.CreateGroup(ctx, addr, name, like); err != nil {
 				missing[name] = err
 				continue
 			}
-			if errors.Is(err, remoting.ErrNoGroup) {
-				missing[name] = nil
-			} else if err != nil {
-				return err
-			}
+			delete(missing, name)
+			c.log().Info("created a consumer group", "group", name, "broker", broker)
 		}
-		c.retryTopics(ctx, names, addr)
+		c.retryTopics(ctx, asked, addr)
 	}
 	if len(missing) == 0 {
 		return nil
@@ -145,41 +166,27 @@ func (c *Consumer) groups(ctx context.Context, names []string, brokers map[strin
 // retryTopics creates the groups' retry topics where they don't exist. Brokers do so when a member joins; a client that
 // finds no route then looks again only after 30 s, and retries would wait that long. It is a matter of time alone, so a
 // refusal is no error.
-func (c *Consumer) retryTopics(ctx context.Context, groups []string, addr string) {
+func (c *Consumer) retryTopics(ctx context.Context, asked *checks, addr string) {
 	if !c.opts.create {
 		return
 	}
-	for _, g := range groups {
-		if _, err := c.api.Route(ctx, retryTopic(g)); errors.Is(err, remoting.ErrNoTopic) {
-			if err = c.api.CreateTopic(ctx, addr, retryTopic(g), 1); err == nil {
-				_, err = c.awaitRoute(ctx, retryTopic(g))
-			}
-			if err != nil {
-				c.log().Debug("the retry topic is left to the broker", "group", g, "error", err)
-			}
-		}
-	}
-}
-
-// checkFilter asks each broker whether it takes the group's filters.
-func (c *Consumer) checkFilter(ctx context.Context, p place, subs []*subscription, brokers map[string]string) error {
-	for _, s := range subs {
-		sel := s.selector(p.kind, p.lane.Tag, c.filter(s.topic))
-		if sel.Type != consumer.SQL92 {
+	for _, g := range asked.groups {
+		topic := retryTopic(g)
+		if _, known := asked.retries[topic]; known {
 			continue
 		}
-		for _, broker := range slices.Sorted(maps.Keys(brokers)) {
-			err := c.api.CheckSQL(ctx, brokers[broker], p.group, s.topic, sel.Expression)
-			if errors.Is(err, ErrNoPropertyFilter) {
-				return fmt.Errorf("broker %q at %s: set enablePropertyFilter=true in its configuration, or filter: client for consumer %q in the rules: %w",
-					broker, brokers[broker], c.rt.Identity().Service, err)
-			}
-			if err != nil {
-				return err
+		r, err := c.api.Route(ctx, topic)
+		if errors.Is(err, remoting.ErrNoTopic) {
+			if err = c.api.CreateTopic(ctx, addr, topic, 1); err == nil {
+				r, err = c.awaitRoute(ctx, topic)
 			}
 		}
+		if err != nil {
+			c.log().Debug("the retry topic is left to the broker", "group", g, "error", err)
+			continue
+		}
+		asked.retries[topic] = r
 	}
-	return nil
 }
 
 func quoted(list []string) string {

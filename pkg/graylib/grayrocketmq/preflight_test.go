@@ -32,6 +32,11 @@ const (
 	codeTopic = 17
 	codeGroup = 352
 	codeMake  = 200
+
+	codeOffset    = 14
+	codeHeartbeat = 34
+	codeLeave     = 35
+	codeMembers   = 38
 )
 
 func newCluster(t *testing.T) *cluster {
