@@ -97,7 +97,7 @@ func (c *Call) Tag() Tag { return c.tag }
 // Next returns the instance to try now, and why: an instance of the lane first; when those that were returned before
 // all failed, the baseline's. Ejected instances are left out, see [Ejection]. No instance is returned twice. Calling it again
 // says that the last one could not be connected to, unless another end was told ([Call.TimedOut]). When nobody is left
-// the error wraps [ErrNoInstance]. The instance must not be changed.
+// the error wraps [ErrNoInstance]. The instance must not be changed. A call has one table: t is the same each time.
 func (c *Call) Next(t *Table) (*Instance, Reason, error) {
 	if c.last.Load() != nil {
 		c.NotConnected()
@@ -113,7 +113,10 @@ func (c *Call) Next(t *Table) (*Instance, Reason, error) {
 		if in == nil {
 			continue
 		}
-		c.table, c.reason, c.now = t, s.reason, in
+		if c.table != t { // it isn't written again while another goroutine may say how the try before ended, see [Call.Overdue]
+			c.table = t
+		}
+		c.reason, c.now = s.reason, in
 		c.last.Store(in)
 		if s.fallback && c.failure != "" {
 			c.reason = c.failure

@@ -40,8 +40,11 @@ func (c *Call) Ended(err error) {
 		c.Answered()
 	case errors.Is(err, context.Canceled):
 		c.ended()
-	case DialFailed(err):
+	case c.DialFailed(err):
 		c.NotConnected()
+	case DialFailed(err): // somebody else couldn't be connected to, see [Call.DialFailed]
+		c.failure = ReasonConnectFailed
+		c.ended()
 	case timedOut(err):
 		c.TimedOut()
 	default:

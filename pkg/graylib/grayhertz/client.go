@@ -114,7 +114,7 @@ func (o *options) call(ctx context.Context, req *protocol.Request, resp *protoco
 		req.SetHost(in.Addr)
 		err = next(ctx, req, resp)
 		ended(call, err)
-		if err == nil || ctx.Err() != nil || !repeatable && !graylib.DialFailed(err) {
+		if err == nil || ctx.Err() != nil || !repeatable && !call.DialFailed(err) {
 			o.arriveBack(call, resp, err)
 			return err
 		}

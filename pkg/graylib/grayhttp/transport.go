@@ -46,6 +46,27 @@ type transport struct {
 
 type departedKey struct{}
 
+// departed is a request under way: a RoundTripper below may be ours too, and gets it again or, as most hand it on, a copy of it.
+// Other requests in its context are calls of their own. It is never changed: they may outlive the request.
+type departed struct {
+	rt                        *graylib.Runtime
+	host, method, path, query string
+}
+
+func departing(rt *graylib.Runtime, r *http.Request) *departed {
+	d := &departed{rt: rt, host: r.Host, method: r.Method, path: r.URL.Path, query: r.URL.RawQuery}
+	if d.host == "" {
+		d.host = r.URL.Host
+	}
+	return d
+}
+
+// underWay tells whether the request is the one that is under way in its context.
+func underWay(rt *graylib.Runtime, r *http.Request) bool {
+	d, ok := r.Context().Value(departedKey{}).(*departed)
+	return ok && *departing(rt, r) == *d
+}
+
 // CloseIdleConnections is for [http.Client.CloseIdleConnections].
 func (t *transport) CloseIdleConnections() {
 	if c, ok := t.base.(interface{ CloseIdleConnections() }); ok {
@@ -56,11 +77,11 @@ func (t *transport) CloseIdleConnections() {
 // RoundTrip implements [http.RoundTripper].
 func (t *transport) RoundTrip(r *http.Request) (answer *http.Response, failed error) {
 	discovered := t.discovered(r.URL.Host)
-	if r.Context().Value(departedKey{}) == t.rt || !discovered && !t.hosts[r.URL.Host] {
+	if underWay(t.rt, r) || !discovered && !t.hosts[r.URL.Host] {
 		return t.base.RoundTrip(r)
 	}
 	service := r.URL.Host
-	out := r.Clone(context.WithValue(r.Context(), departedKey{}, t.rt)) // a RoundTripper leaves its request as it is
+	out := r.Clone(context.WithValue(r.Context(), departedKey{}, departing(t.rt, r))) // a RoundTripper leaves its request as it is
 	body := newBody(out)
 	ctx, call := t.rt.Depart(out.Context(), service, &requestView{req: out})
 	if told := t.rt.Telemetry(); told != nil {
@@ -102,7 +123,7 @@ func (t *transport) RoundTrip(r *http.Request) (answer *http.Response, failed er
 		out.URL.Host = in.Addr
 		resp, tryErr := t.tryOne(call, out, repeatable)
 		ended(ctx, call, tryErr)
-		next := tryErr != nil && ctx.Err() == nil && (repeatable || graylib.DialFailed(tryErr) && !body.touched())
+		next := tryErr != nil && ctx.Err() == nil && (repeatable || call.DialFailed(tryErr) && !body.touched())
 		if !next {
 			body.finish()
 			return resp, tryErr
