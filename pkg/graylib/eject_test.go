@@ -7,17 +7,13 @@ import (
 	"io"
 	"log/slog"
 	"net"
-	"net/http"
-	"net/http/httptest"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"pgregory.net/rapid"
 
 	"github.com/graychain/graychain/pkg/graylib"
 )
@@ -392,186 +388,6 @@ func TestReasonOfATimeout(t *testing.T) {
 	if diff := cmp.Diff([]graylib.Reason{graylib.ReasonLane, graylib.ReasonLane, graylib.ReasonTimedOut}, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
-}
-
-// On random histories: what is ejected is chosen only where nothing of its lane, nor of the baseline, is left; a call of one
-// lane never reaches another.
-func TestEjectionProperty(t *testing.T) {
-	tags := []graylib.Tag{"", "gray", "blue"}
-	rapid.Check(t, func(rt *rapid.T) {
-		n := rapid.IntRange(1, 6).Draw(rt, "instances")
-		var instances []graylib.Instance
-		for i := range n {
-			instances = append(instances, graylib.Instance{Addr: fmt.Sprint("h", i), Tag: rapid.SampledFrom(tags).Draw(rt, "tag")})
-		}
-		steps := rapid.SliceOfN(rapid.Custom(func(t *rapid.T) [3]int {
-			return [3]int{rapid.IntRange(0, 2).Draw(t, "tag"), rapid.IntRange(0, 3).Draw(t, "end"), rapid.IntRange(0, n-1).Draw(t, "which")}
-		}), 0, 60).Draw(rt, "steps")
-		synctest.Test(t, func(t *testing.T) {
-			b := newEjecting(t, graylib.Ejection{After: 2}, instances...)
-			for _, step := range steps {
-				tag := tags[step[0]]
-				out := map[string]bool{}
-				for _, e := range b.rt.Ejected()["b"] {
-					out[e.Addr] = true
-				}
-				left := map[graylib.Tag]int{}
-				for _, in := range instances {
-					if !out[in.Addr] {
-						left[in.Tag]++
-					}
-				}
-				_, call := b.rt.Depart(graylib.WithTag(context.Background(), tag), "b", nil)
-				in, reason, err := call.Next(b.table)
-				if err != nil {
-					continue
-				}
-				switch {
-				case in.Tag != tag && in.Tag != "":
-					t.Fatalf("tag %q reached lane %q", tag, in.Tag)
-				case out[in.Addr] && (left[tag] > 0 || left[""] > 0):
-					t.Fatalf("tag %q reached %s, which is ejected; left %v", tag, in.Addr, left)
-				case left[tag] > 0 && in.Tag != tag:
-					t.Fatalf("tag %q reached %+v (%s), though its lane has %d left", tag, *in, reason, left[tag])
-				case reason == graylib.ReasonEjected && left[tag] > 0:
-					t.Fatalf("reason %q with %d left", reason, left[tag])
-				}
-				switch step[1] {
-				case 0:
-					call.Answered()
-				case 1, 2:
-					b.setSilent(step[1] == 1, in.Addr)
-					call.TimedOut()
-				case 3:
-					b.setSilent(false, instances[step[2]].Addr)
-					time.Sleep(time.Second)
-				}
-				synctest.Wait()
-			}
-			b.close()
-		})
-	})
-}
-
-// Callers, pushes and ends of all kinds at once: for the race detector.
-func TestEjectionAtOnce(t *testing.T) {
-	b := newEjecting(t, graylib.Ejection{After: 2, ProbePause: time.Millisecond, ProbeMax: 2 * time.Millisecond}, twoAndTwo...)
-	var work sync.WaitGroup
-	var n atomic.Int64
-	for g := range 4 {
-		work.Go(func() {
-			for i := range 2000 {
-				_, call := b.rt.Depart(graylib.WithTag(context.Background(), []graylib.Tag{"", "gray"}[g%2]), "b", nil)
-				in, _, err := call.Next(b.table)
-				if err != nil {
-					t.Error(err)
-					return
-				}
-				switch (i + g) % 7 {
-				case 0:
-					call.Answered()
-				case 1:
-					b.setSilent(i%2 == 0, in.Addr)
-				default:
-					call.TimedOut()
-				}
-				n.Add(int64(len(b.rt.Ejected())))
-			}
-		})
-	}
-	work.Go(func() {
-		for i := range 200 {
-			b.store(append([]graylib.Instance{{Addr: fmt.Sprint("x", i%3)}}, twoAndTwo...)...)
-		}
-	})
-	work.Wait()
-	b.close()
-	if b.rt.Ejections() == 0 || n.Load() == 0 {
-		t.Error("nothing was ever ejected")
-	}
-}
-
-func TestChoosingAllocatesNothingWithEjections(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		b := newEjecting(t, graylib.Ejection{}, twoAndTwo...)
-		b.setSilent(true, "b1", "g1")
-		b.timeOut("", "b1", 5)
-		b.timeOut("gray", "g1", 5)
-		synctest.Wait()
-		ctx := graylib.WithTag(context.Background(), "gray")
-		if got := testing.AllocsPerRun(200, func() {
-			_, call := b.rt.Depart(ctx, "b", nil)
-			_, _, _ = call.Next(b.table)
-			call.Answered()
-		}); got > 1 {
-			t.Errorf("%v allocations, want the context's alone", got)
-		}
-		b.close()
-	})
-}
-
-func TestProbes(t *testing.T) {
-	httpServer := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Method != "PRI" && r.URL.Path != graylib.ReadyPath {
-			t.Errorf("asked for %s", r.URL.Path)
-		}
-		http.Error(w, "not ready", http.StatusServiceUnavailable)
-	}))
-	defer httpServer.Close()
-	frozen := listener(t, nil)
-	hangsUp := listener(t, func(c net.Conn) { _ = c.Close() })
-	gone := listener(t, nil)
-	_ = gone.Close()
-	for name, tc := range map[string]struct {
-		addr string
-		ok   bool
-		sign error
-	}{
-		"not ready": {httpServer.Listener.Addr().String(), true, nil},
-		"hangs up":  {hangsUp.Addr().String(), true, nil},
-		"frozen":    {frozen.Addr().String(), false, graylib.ErrNoSign},
-		"gone":      {gone.Addr().String(), false, nil},
-	} {
-		for kind, probe := range map[string]graylib.Probe{"http": graylib.ProbeHTTP, "rpc": graylib.ProbeRPC} {
-			ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
-			begun := time.Now()
-			err := probe(ctx, tc.addr)
-			cancel()
-			if (err == nil) != tc.ok || tc.sign != nil && !errors.Is(err, tc.sign) {
-				t.Errorf("%s over %s: %v", name, kind, err)
-			}
-			if took := time.Since(begun); took > 5*time.Second {
-				t.Errorf("%s over %s took %s", name, kind, took)
-			}
-		}
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	time.AfterFunc(10*time.Millisecond, cancel)
-	if err := graylib.ProbeHTTP(ctx, frozen.Addr().String()); err == nil {
-		t.Error("a probe that was given up found life")
-	}
-}
-
-// listener takes connections and gives them to serve; nil = does nothing with them.
-func listener(t *testing.T, serve func(net.Conn)) net.Listener {
-	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = ln.Close() })
-	if serve != nil {
-		go func() {
-			for {
-				c, err := ln.Accept()
-				if err != nil {
-					return
-				}
-				serve(c)
-			}
-		}()
-	}
-	return ln
 }
 
 // Close implements [graylib.Registry].
