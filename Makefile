@@ -67,8 +67,8 @@ check-full-messages-faults: ## of check-full only faults and settings of brokers
 	@$(FULL_MESSAGES) '^Test(ConnectionLost|Broker|TwoBrokers|AccessControl|Partitioned|LargestBody)'
 
 .PHONY: check-full-lanes
-check-full-lanes: ## of check-full only the doctor on a broker of its own
-	@GRAYCHAIN_E2E_FULL=1 $(WITH_SERVERS) scripts/gotest.sh -count=1 -v -timeout 10m ./internal/cli/doctorcmd
+check-full-lanes: ## of check-full only doctor and lanes on brokers of their own, two at once too
+	@GRAYCHAIN_E2E_FULL=1 $(WITH_SERVERS) scripts/gotest.sh -count=1 -p 1 -v -timeout 15m ./internal/cli/doctorcmd ./internal/cli/lanescmd
 
 .PHONY: check-full-sql92
 check-full-sql92: ## of check-full only SQL92 expressions, generated and compared with the broker's answers

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/graychain/graychain/internal/fleet"
 	"github.com/graychain/graychain/pkg/graylib"
 	"github.com/graychain/graychain/pkg/graylib/grayrocketmq/lanestate"
 	"github.com/graychain/graychain/pkg/graylib/grayrocketmq/ownership"
@@ -81,8 +82,12 @@ func (d *doctor) checkBrokers(ctx context.Context) {
 		return
 	}
 	d.add(ok, "name server", "", "reachable, %s", plural(len(brokers), "broker", "brokers"))
+	for _, away := range fleet.Away(d.instances, brokers) {
+		d.add(failed, "broker "+away.Name, "start it again; where it is gone for good, restart "+strings.Join(away.Instances, ", "),
+			"isn't registered at the name server, and %s had queues of it", strings.Join(away.Instances, ", "))
+	}
 	consumers := d.consumers()
-	settings := make(map[string]map[string]string)
+	settings := make(map[string]map[string]string) // of the brokers that answer
 	for _, name := range slices.Sorted(maps.Keys(brokers)) {
 		at, err := d.reader.API().BrokerConfig(ctx, brokers[name])
 		if err != nil {
@@ -93,8 +98,13 @@ func (d *doctor) checkBrokers(ctx context.Context) {
 		d.checkFilter(ctx, name, brokers[name], consumers)
 		d.checkBrokerClock(ctx, name, brokers[name])
 	}
-	if len(settings) < len(brokers) {
-		d.add(skipped, "topics, groups", "", "not all brokers can be asked")
+	for _, name := range slices.Sorted(maps.Keys(brokers)) {
+		if _, answers := settings[name]; !answers {
+			d.add(skipped, "topics, groups", "", "broker %s can't be asked", name)
+			delete(brokers, name)
+		}
+	}
+	if len(brokers) == 0 {
 		return
 	}
 	for _, c := range consumers {

@@ -104,7 +104,19 @@ var errUsage = errors.New("usage")
 
 // run runs one command line.
 func run(ctx context.Context, c *centre, namesrv string, args ...string) (stdout, stderr string, err error) {
-	cmd := New(target.Deps{
+	cmd := New(deps(c, namesrv))
+	var out, errOut bytes.Buffer
+	cmd.SetOut(&out)
+	cmd.SetErr(&errOut)
+	cmd.SetArgs(args)
+	cmd.SilenceErrors, cmd.SilenceUsage = true, true
+	err = cmd.ExecuteContext(ctx)
+	return out.String(), errOut.String(), err
+}
+
+// deps are a program's with c as the only Nacos (nil = none can be reached), and namesrv as the only name server.
+func deps(c *centre, namesrv string) target.Deps {
+	return target.Deps{
 		Nacos: func(_ context.Context, addr string) (target.Nacos, func() error, error) {
 			if c == nil {
 				return nil, nil, fmt.Errorf("nacos %s can't be reached", addr)
@@ -117,14 +129,7 @@ func run(ctx context.Context, c *centre, namesrv string, args ...string) (stdout
 		Suite:  func(*cobra.Command) (string, string) { return "nacos:1", namesrv },
 		Usage:  func(err error) error { return errors.Join(errUsage, err) },
 		Getenv: func(string) string { return "" },
-	})
-	var out, errOut bytes.Buffer
-	cmd.SetOut(&out)
-	cmd.SetErr(&errOut)
-	cmd.SetArgs(args)
-	cmd.SilenceErrors, cmd.SilenceUsage = true, true
-	err = cmd.ExecuteContext(ctx)
-	return out.String(), errOut.String(), err
+	}
 }
 
 func TestUsage(t *testing.T) {
@@ -207,8 +212,9 @@ type world struct {
 	dies func(body string) bool
 }
 
-func newWorld(t *testing.T) *world {
-	namesrv := testenv.Namesrv(t)
+func newWorld(t *testing.T) *world { return newWorldAt(t, testenv.Namesrv(t)) }
+
+func newWorldAt(t *testing.T, namesrv string) *world {
 	name := fmt.Sprintf("lanescmd-%x", time.Now().UnixNano())
 	tag := graylib.Tag(fmt.Sprintf("t%x", time.Now().UnixNano()))
 	w := &world{T: t, centre: &centre{content: strings.ReplaceAll(listed, "gray", string(tag))}, namesrv: namesrv, topic: "T-" + name, group: "G-" + name, tag: tag, got: map[string]int{}}
@@ -282,10 +288,10 @@ func (w *world) exactly(ids []string, times func(i int) int) {
 
 func (w *world) eventually(what string, cond func() bool) {
 	w.Helper()
-	deadline := time.Now().Add(60 * time.Second)
+	deadline := time.Now().Add(2 * time.Minute)
 	for tick := time.NewTicker(20 * time.Millisecond); !cond(); <-tick.C {
 		if time.Now().After(deadline) {
-			w.Fatalf("not within 60s: %s", what)
+			w.Fatalf("not within 2 min: %s", what)
 		}
 	}
 }

@@ -2,7 +2,10 @@ package lanescmd
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -59,7 +62,8 @@ type ending struct {
 	cmd  *cobra.Command
 	tag  graylib.Tag
 	wait time.Duration
-	said string // what was said last of what can't be known
+	said string          // what was said last of what can't be known
+	seen map[string]bool // brokers that were registered at some look
 }
 
 func begin(cmd *cobra.Command, deps target.Deps, arg string, wait time.Duration) (*ending, func(), error) {
@@ -179,7 +183,11 @@ func (e *ending) left(ctx context.Context) (r remains, err error) {
 	return r, nil
 }
 
-// where returns the brokers, the application's groups, and all groups there are.
+// errBrokerAway is wrapped where a broker that must be asked isn't registered.
+var errBrokerAway = errors.New("not all brokers are there")
+
+// where returns the brokers, the application's groups, and all groups there are. It fails where a broker is known to be away, by
+// an earlier look or by the instances: nobody could tell what it holds.
 func (e *ending) where(ctx context.Context) (map[string]string, []string, lanestate.Groups, error) {
 	brokers, err := e.reader.Brokers(ctx)
 	if err != nil {
@@ -192,6 +200,20 @@ func (e *ending) where(ctx context.Context) (map[string]string, []string, lanest
 	instances, err := fleet.Ask(ctx, e.nacos)
 	if err != nil {
 		return nil, nil, nil, err
+	}
+	if away := fleet.Away(instances, brokers); len(away) > 0 {
+		return nil, nil, nil, fmt.Errorf("%w: %s", errBrokerAway, away[0])
+	}
+	for _, name := range slices.Sorted(maps.Keys(e.seen)) {
+		if _, there := brokers[name]; !there {
+			return nil, nil, nil, fmt.Errorf("%w: broker %s was registered at the name server, and isn't any more; start it again", errBrokerAway, name)
+		}
+	}
+	if e.seen == nil {
+		e.seen = make(map[string]bool)
+	}
+	for name := range brokers {
+		e.seen[name] = true
 	}
 	return brokers, basesOf(known, instances), known, nil
 }

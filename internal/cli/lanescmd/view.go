@@ -123,12 +123,14 @@ func (s *sources) read(ctx context.Context) (view, error) {
 	}
 	brokers, err := s.reader.Brokers(ctx)
 	var known lanestate.Groups
-	if err == nil {
-		known, err = s.reader.Groups(ctx, brokers)
-	}
 	if err != nil {
 		unknown("queues and messages", err)
 		brokers = nil
+	} else {
+		brokers, known = s.answering(ctx, brokers, unknown)
+	}
+	for _, away := range fleet.Away(instances, brokers) {
+		v.Problems = append(v.Problems, "queues and messages: "+away.String())
 	}
 	v.lanes(doc, instances, known)
 	bases := basesOf(known, instances)
@@ -163,6 +165,26 @@ func (s *sources) read(ctx context.Context) (view, error) {
 		v.Revision = doc.Revision
 	}
 	return v, ctx.Err()
+}
+
+// answering returns those of the brokers that answer, and the groups that these know; both nil where none does.
+func (s *sources) answering(ctx context.Context, brokers map[string]string, unknown func(what string, err error)) (map[string]string, lanestate.Groups) {
+	var there map[string]string
+	var known lanestate.Groups
+	for _, name := range slices.Sorted(maps.Keys(brokers)) {
+		one := map[string]string{name: brokers[name]}
+		groups, err := s.reader.Groups(ctx, one)
+		if err != nil {
+			unknown("queues and messages", err)
+			continue
+		}
+		if there == nil {
+			there, known = make(map[string]string), make(lanestate.Groups)
+		}
+		maps.Copy(there, one)
+		maps.Copy(known, groups)
+	}
+	return there, known
 }
 
 // document reads the published rules; nil where there are none.

@@ -83,6 +83,12 @@ func (m *laneMember) state() graylib.GroupState {
 			g.Queues = append(g.Queues, q.state(state))
 		}
 	}
+	for name, b := range m.brokers {
+		if b.session == nil {
+			g.Away = append(g.Away, name)
+		}
+	}
+	slices.Sort(g.Away)
 	return g
 }
 
