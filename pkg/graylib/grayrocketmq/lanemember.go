@@ -31,6 +31,7 @@ type laneMember struct {
 	cancel  context.CancelFunc
 	unwatch func()
 	rules   chan struct{} // holds one: the rules have changed
+	reroute chan struct{} // holds one: the routes are to be read sooner than they would be
 	wg      sync.WaitGroup
 
 	mu       sync.Mutex
@@ -51,6 +52,9 @@ type laneBroker struct {
 	roster  *ownership.Roster
 	session *remoting.Session // nil while there is no connection
 	members chan struct{}     // holds one: the group's list has changed
+
+	elsewhere string               // the address that the last route named, where it isn't the connection's
+	told      map[string]time.Time // when it was logged last that the broker refuses pulls, by reason
 }
 
 // Times of a membership.
@@ -78,7 +82,7 @@ func (c *Consumer) joinLane(ctx context.Context, p place, subs []*subscription, 
 		id:      host + "@" + ownership.InstanceName(id.Service, id.Tag, role, topicsOf(subs), newUUID()),
 		version: time.Now().UnixMilli(),
 		config:  ownership.Config{Drain: c.opts.drain}.WithDefaults(),
-		slots:   make(map[string]chan struct{}), rules: make(chan struct{}, 1),
+		slots:   make(map[string]chan struct{}), rules: make(chan struct{}, 1), reroute: make(chan struct{}, 1),
 		brokers: make(map[string]*laneBroker), queues: make(map[remoting.Queue]*laneQueue), dropped: make(map[string]bool),
 	}
 	for _, s := range subs {
@@ -182,6 +186,7 @@ func (m *laneMember) keepBroker(b *laneBroker) {
 				break
 			}
 			m.c.log().Debug("no connection to a broker yet", "group", m.place.group, "broker", b.name, "error", err)
+			poke(m.reroute) // it may be another machine by now
 		}
 		m.connected(b, true)
 	}

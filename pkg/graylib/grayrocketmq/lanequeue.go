@@ -27,6 +27,7 @@ type laneQueue struct {
 	stop    context.CancelFunc // ends that
 	max     int64              // the offset that the queue's next message will have, as last seen
 	waiting string             // why the next message is held back; empty = it isn't
+	refusal string             // what the broker says instead of answering pulls; empty = it answers
 	gave    bool               // the last life that ended was given up as planned
 	forced  int                // of the machine's, those that were counted
 }
@@ -86,6 +87,7 @@ func (q *laneQueue) follow() {
 		q.stop()
 		q.stop = nil
 	}
+	q.refusal = ""
 	if q.span = span; span == nil || q.b.session == nil {
 		return
 	}
@@ -184,18 +186,21 @@ func (q *laneQueue) fetch(ctx context.Context, s *remoting.Session, pos int64) <
 	answer := make(chan remoting.Pulled, 1)
 	q.m.wg.Go(func() {
 		filter := remoting.Subscription{Topic: q.q.Topic, Expression: "*", Type: "TAG"}
-		for q.m.unsuspended(ctx) {
+		for failed := 0; q.m.unsuspended(ctx); {
 			if !strings.HasPrefix(q.q.Topic, retryPrefix) {
 				filter = q.m.filter(q.m.subscriptionTo(q.q.Topic)) // constant, but for a change between filter: server and client
 			}
 			r, err := s.Pull(ctx, remoting.Pull{Group: q.m.place.group, Queue: q.q, Offset: pos, Max: q.m.c.set.pullBatch, Hold: pullHold, Filter: filter})
 			if err == nil {
 				q.m.tally.pulledBytes.Add(int64(r.Bytes))
+				if failed > 0 {
+					q.answered()
+				}
 				answer <- r
 				return
 			}
-			if ctx.Err() == nil {
-				q.m.c.log().Debug("a pull failed", "group", q.m.place.group, "queue", q.q.String(), "error", err)
+			if failed++; ctx.Err() == nil {
+				q.refused(err, failed)
 			}
 			if !sleep(ctx, 2*errorPause) {
 				return

@@ -53,7 +53,7 @@ func (m *laneMember) meet(ctx context.Context, brokers map[string]string) error 
 	m.mu.Lock()
 	for _, name := range slices.Sorted(maps.Keys(brokers)) {
 		if b := m.brokers[name]; b != nil {
-			b.addr = brokers[name]
+			m.locate(b, brokers[name])
 			continue
 		}
 		list = append(list, &laneBroker{name: name, addr: brokers[name], roster: ownership.NewRoster(m.config.LockLife), members: make(chan struct{}, 1)})
@@ -89,7 +89,7 @@ func withRoute(routes map[string]remoting.Route, topic string, r remoting.Route)
 	return all
 }
 
-// keepRoutes follows topics that get further queues.
+// keepRoutes follows topics that get further queues, and brokers whose masters change.
 func (m *laneMember) keepRoutes() {
 	for {
 		wait := routeEverySlow
@@ -99,7 +99,7 @@ func (m *laneMember) keepRoutes() {
 		if !retry {
 			wait = time.Second // the broker makes it when the first member joins
 		}
-		if !sleep(m.ctx, wait) {
+		if !m.untilRoutes(wait) {
 			return
 		}
 		routes := make(map[string]remoting.Route, len(m.subs))

@@ -33,10 +33,17 @@ const (
 	codeGroup = 352
 	codeMake  = 200
 
-	codeOffset    = 14
-	codeHeartbeat = 34
-	codeLeave     = 35
-	codeMembers   = 38
+	codePull         = 11
+	codeOffset       = 14
+	codeSetOffset    = 15
+	codeSearchOffset = 29
+	codeMaxOffset    = 30
+	codeMinOffset    = 31
+	codeHeartbeat    = 34
+	codeLeave        = 35
+	codeMembers      = 38
+	codeLock         = 41
+	codeUnlock       = 42
 )
 
 func newCluster(t *testing.T) *cluster {

@@ -17,9 +17,9 @@ import (
 	"github.com/graychain/graychain/pkg/graylib/graylibtest"
 )
 
-func unitRuntime(t *testing.T, tag graylib.Tag, r *graylibtest.Rules) *graylib.Runtime {
+func unitRuntime(t *testing.T, tag graylib.Tag, r *graylibtest.Rules, opts ...graylib.Option) *graylib.Runtime {
 	t.Helper()
-	rt, err := graylib.New(graylib.Identity{Service: "c", Tag: tag}, graylib.WithRules(newRuleSource(r)))
+	rt, err := graylib.New(graylib.Identity{Service: "c", Tag: tag}, append(opts, graylib.WithRules(newRuleSource(r)))...)
 	if err != nil {
 		t.Fatal(err)
 	}

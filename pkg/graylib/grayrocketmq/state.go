@@ -95,7 +95,8 @@ func (m *laneMember) state() graylib.GroupState {
 // state is what is known of a queue; the member's lock is held.
 func (q *laneQueue) state(state ownership.State) graylib.QueueState {
 	s := graylib.QueueState{
-		Topic: q.q.Topic, Queue: queueName(&primitive.MessageQueue{BrokerName: q.q.Broker, QueueId: q.q.ID}), State: state.String(), Committed: -1, Max: -1, Waiting: q.waiting,
+		Topic: q.q.Topic, Queue: queueName(&primitive.MessageQueue{BrokerName: q.q.Broker, QueueId: q.q.ID}), State: state.String(), Committed: -1, Max: -1,
+		Waiting: cmp.Or(q.waiting, q.refusal),
 	}
 	span := q.machine.Span()
 	if span == nil {

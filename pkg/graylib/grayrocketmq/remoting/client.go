@@ -92,8 +92,11 @@ type ResponseError struct {
 
 // Error implements error.
 func (e *ResponseError) Error() string {
-	return fmt.Sprintf("request %d to %s: code %d: %s", e.Request, e.Addr, e.Code, oneLine(e.Remark))
+	return fmt.Sprintf("request %d to %s: %s", e.Request, e.Addr, e.Reason())
 }
+
+// Reason is what the server said, in one line.
+func (e *ResponseError) Reason() string { return fmt.Sprintf("code %d: %s", e.Code, oneLine(e.Remark)) }
 
 // oneLine keeps the first line of a remark: brokers append documentation links and stack traces.
 func oneLine(s string) string {
