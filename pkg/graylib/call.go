@@ -183,7 +183,8 @@ func (c *Call) InjectFor(reason Reason, keys Keys, carrier Carrier) {
 }
 
 // Return takes in what came back from the callee: its hops and messages join those of the arrival that the call was
-// made in, where that collects them. What isn't well formed is left out: hops are diagnosis and fail nothing.
+// made in, where that collects them, and are taken off the answer: a proxy that hands the answer on hands them to nobody who
+// didn't ask. What isn't well formed is left out: hops are diagnosis and fail nothing.
 func (c *Call) Return(keys Keys, carrier Carrier) {
 	if keys.Hops == "" || !c.meta.arrival.wantsBelow() {
 		return
@@ -197,4 +198,6 @@ func (c *Call) Return(keys Keys, carrier Carrier) {
 		messages = nil
 	}
 	c.meta.arrival.add(hops, messages)
+	carrier.Set(keys.Hops, "")
+	carrier.Set(keys.Messages, "")
 }

@@ -84,7 +84,7 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 	}()
 	served = r.WithContext(ctx)
-	h.next.ServeHTTP(out, served)
+	h.next.ServeHTTP(out.as(), served)
 	ended = true
 }
 
@@ -136,39 +136,3 @@ func (h headers) Names(yield func(name string) bool) {
 
 // Remove implements [graylib.HeaderStripper].
 func (h headers) Remove(name string) { delete(h.HeaderCarrier, name) }
-
-// responseWriter calls before when the header is about to be written.
-type responseWriter struct {
-	http.ResponseWriter
-	before func()
-	wrote  bool
-	status int
-}
-
-// WriteHeader implements [http.ResponseWriter].
-func (w *responseWriter) WriteHeader(code int) {
-	if !w.wrote && code >= 200 { // 1xx are sent ahead of the answer
-		w.wrote, w.status = true, code
-		w.before()
-	}
-	w.ResponseWriter.WriteHeader(code)
-}
-
-// Write implements [http.ResponseWriter].
-func (w *responseWriter) Write(b []byte) (int, error) {
-	if !w.wrote {
-		w.WriteHeader(http.StatusOK)
-	}
-	return w.ResponseWriter.Write(b)
-}
-
-// Flush implements [http.Flusher], where the connection can.
-func (w *responseWriter) Flush() {
-	if !w.wrote {
-		w.WriteHeader(http.StatusOK)
-	}
-	_ = http.NewResponseController(w.ResponseWriter).Flush()
-}
-
-// Unwrap is for [http.ResponseController].
-func (w *responseWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }

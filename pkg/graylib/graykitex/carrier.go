@@ -80,5 +80,5 @@ type backCarrier map[string]string
 // Get implements [graylib.Carrier].
 func (c backCarrier) Get(key string) string { return c[key] }
 
-// Set implements [graylib.Carrier]; nothing is ever set.
+// Set implements [graylib.Carrier]. What came back is seen by the call alone: there is nobody to take it off for.
 func (backCarrier) Set(string, string) {}
