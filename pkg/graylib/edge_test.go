@@ -196,6 +196,9 @@ func TestNothingFromOutsideColours(t *testing.T) {
 func TestEnter(t *testing.T) {
 	c := graylib.MapCarrier{}
 	graylib.Enter(graylib.HTTPKeys, c)
+	if parent := c.Get(graylib.HTTPKeys.TraceParent); !strings.HasSuffix(parent, "-00") {
+		t.Errorf("traceparent %q says that somebody has recorded it", parent)
+	}
 	id, parent := c["x-request-id"], c["traceparent"]
 	if len(id) != 32 {
 		t.Errorf("request id %q", id)

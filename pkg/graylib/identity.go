@@ -97,5 +97,7 @@ func randomHex(n int) string {
 // NewRequestID returns an id for a request that has none: 32 hexadecimal digits.
 func NewRequestID() string { return randomHex(16) }
 
-// newTraceParent starts a trace, sampled: what is drawn of a loop must not depend on chance.
-func newTraceParent() string { return "00-" + randomHex(16) + "-" + randomHex(8) + "-01" }
+// newTraceParent starts a trace. It isn't sampled: the flag says that the caller may have recorded the span that it names
+// (https://www.w3.org/TR/trace-context/#sampled-flag), and nobody has. Set, it would make the samplers below that go by their
+// parent, which are the usual ones, record every request. A tracer at the edge begins its own trace and decides, see [Arriving].
+func newTraceParent() string { return "00-" + randomHex(16) + "-" + randomHex(8) + "-00" }

@@ -69,6 +69,7 @@ func TestWireIsTheSpansOwn(t *testing.T) {
 	}{
 		{"sampled", "01", sdktrace.ParentBased(sdktrace.NeverSample()), "01", 2},
 		{"the caller doesn't sample", "00", sdktrace.ParentBased(sdktrace.AlwaysSample()), "00", 0},
+		{"the edge has no tracer, and samplers go by the trace's id", "00", sdktrace.TraceIDRatioBased(1), "01", 2},
 		{"we don't", "01", sdktrace.NeverSample(), "00", 0},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
