@@ -36,7 +36,8 @@ func (r Reason) known() bool {
 
 // Choose returns the instances that a request with the given tag may reach, and why: those of the tag's lane, or the
 // baseline's where the lane has none (G1); for an untagged request the baseline's alone (G2). It is a pure function and
-// doesn't change instances. Callers on a request's path use [Snapshot.Choose], which has the same answers precomputed.
+// doesn't change instances. It says what is promised, and is what tests and tools compare with: calls are made by [Call.Next], which
+// has the same answers precomputed, leaves ejected instances out and prefers the own zone's.
 func Choose(instances []Instance, tag Tag) ([]Instance, Reason) {
 	var lane, baseline []Instance
 	for _, in := range instances {

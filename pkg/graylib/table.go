@@ -152,7 +152,8 @@ func (s *Snapshot) Tags() []Tag {
 	return tags
 }
 
-// Choose is [Choose] over this snapshot, by one map look-up and without allocation.
+// Choose is [Choose] over this snapshot, by one map look-up and without allocation: what the registry knows, whatever was ejected
+// and whichever zone is near. Calls are made by [Call.Next].
 func (s *Snapshot) Choose(tag Tag) (*Set, Reason) {
 	if tag == Untagged {
 		return s.baseline, ReasonBaseline
