@@ -110,16 +110,6 @@ func pulled(addr string, p Pull, answer Command) (Pulled, error) {
 	return r, nil
 }
 
-// decodeMessages is the client's own decoding; it panics on what is malformed.
-func decodeMessages(body []byte) (msgs []*primitive.MessageExt, err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			msgs, err = nil, fmt.Errorf("%w: messages: %v", ErrMalformedFrame, p)
-		}
-	}()
-	return primitive.DecodeMessage(body), nil
-}
-
 // SendBack gives a message back to the broker, which delivers it to the group again after the level's delay (0 = by the
 // number of deliveries so far), or puts it among the dead letters after most deliveries.
 func (c *Client) SendBack(ctx context.Context, broker, group string, m *primitive.MessageExt, level int, most int) error {

@@ -1,0 +1,158 @@
+package remoting
+
+import (
+	"encoding/binary"
+	"encoding/hex"
+	"fmt"
+	"net/netip"
+	"strconv"
+	"strings"
+
+	"github.com/apache/rocketmq-client-go/v2/primitive"
+)
+
+// ownProperties are those that a consumer adds to each message: room is left for them.
+const ownProperties = 3
+
+// decodeMessages decodes what a pull brought as the client does ([primitive.DecodeMessage]), which takes some 60 allocations a message
+// for what needs six. What is out of the ordinary (compressed bodies, IPv6 hosts, whatever isn't well formed) is the client's to
+// decode; it panics on what is malformed.
+func decodeMessages(body []byte) (msgs []*primitive.MessageExt, err error) {
+	if msgs, ok := decodePlain(body); ok {
+		return msgs, nil
+	}
+	defer func() {
+		if p := recover(); p != nil {
+			msgs, err = nil, fmt.Errorf("%w: messages: %v", ErrMalformedFrame, p)
+		}
+	}()
+	return primitive.DecodeMessage(body), nil
+}
+
+// Where the fields of a message lie as brokers store it (MessageDecoder of the server), with hosts of IPv4.
+const (
+	atBodyCRC, atQueue, atFlag, atQueueOffset, atCommitLog, atSysFlag = 8, 12, 16, 20, 28, 36
+	atBorn, atBornHost, atStored, atStoreHost                         = 40, 48, 56, 64
+	atReconsumed, atPrepared, atBodySize, atBody                      = 72, 76, 84, 88
+	hostSize                                                          = 8 // address and port
+)
+
+// extraordinary are the flags of messages that decodePlain leaves to the client.
+const extraordinary = primitive.FlagCompressed | primitive.FlagBornHostV6 | primitive.FlagStoreHostV6
+
+// decodePlain decodes messages; false says that one of them isn't for it.
+func decodePlain(data []byte) ([]*primitive.MessageExt, bool) {
+	n := 0
+	for rest := data; len(rest) > 0; n++ {
+		if len(rest) < atBody {
+			return nil, false
+		}
+		size := binary.BigEndian.Uint32(rest)
+		if size < atBody || uint64(size) > uint64(len(rest)) {
+			return nil, false
+		}
+		rest = rest[size:]
+	}
+	room, msgs := make([]primitive.MessageExt, n), make([]*primitive.MessageExt, n)
+	var born, stored hostName
+	for i := range room {
+		size := binary.BigEndian.Uint32(data)
+		if !decodeOne(&room[i], data[:size], &born, &stored) {
+			return nil, false
+		}
+		msgs[i], data = &room[i], data[size:]
+	}
+	return msgs, true
+}
+
+// hostName is the text of a host as last seen: most messages of a pull have the same ones.
+type hostName struct {
+	wire [hostSize]byte
+	text string
+}
+
+func (h *hostName) of(wire []byte) string {
+	if h.text == "" || string(h.wire[:]) != string(wire) {
+		copy(h.wire[:], wire)
+		port := int32(binary.BigEndian.Uint32(wire[4:]))
+		h.text = netip.AddrFrom4([4]byte(wire)).String() + ":" + strconv.Itoa(int(port))
+	}
+	return h.text
+}
+
+// decodeOne decodes what is exactly one message.
+func decodeOne(m *primitive.MessageExt, data []byte, born, stored *hostName) bool {
+	u32 := func(at int) int32 { return int32(binary.BigEndian.Uint32(data[at:])) }
+	u64 := func(at int) int64 { return int64(binary.BigEndian.Uint64(data[at:])) }
+	m.StoreSize, m.BodyCRC, m.Flag, m.SysFlag = u32(0), u32(atBodyCRC), u32(atFlag), u32(atSysFlag)
+	if m.SysFlag&extraordinary != 0 {
+		return false
+	}
+	m.Queue = &primitive.MessageQueue{QueueId: int(u32(atQueue))}
+	m.QueueOffset, m.CommitLogOffset = u64(atQueueOffset), u64(atCommitLog)
+	m.BornTimestamp, m.BornHost = u64(atBorn), born.of(data[atBornHost:][:hostSize])
+	m.StoreTimestamp, m.StoreHost = u64(atStored), stored.of(data[atStoreHost:][:hostSize])
+	m.ReconsumeTimes, m.PreparedTransactionOffset = u32(atReconsumed), u64(atPrepared)
+
+	// Behind the body: the topic with its length in one byte, the properties with theirs in two.
+	rest := data[atBody:]
+	cut := func(n int) ([]byte, bool) {
+		if n < 0 || n > len(rest) {
+			return nil, false
+		}
+		part := rest[:n:n]
+		rest = rest[n:]
+		return part, true
+	}
+	var ok bool
+	if m.Body, ok = cut(int(u32(atBodySize))); !ok || len(rest) < 1 {
+		return false
+	}
+	n := int(rest[0])
+	rest = rest[1:]
+	topic, ok := cut(n)
+	if !ok || len(rest) < 2 {
+		return false
+	}
+	m.Topic = string(topic)
+	n = int(int16(binary.BigEndian.Uint16(rest)))
+	rest = rest[2:]
+	properties, ok := cut(n)
+	if !ok || len(rest) > 0 {
+		return false
+	}
+	m.WithProperties(decodeProperties(string(properties)))
+
+	var id [16]byte
+	copy(id[:], data[atStoreHost:][:hostSize])
+	binary.BigEndian.PutUint64(id[hostSize:], uint64(m.CommitLogOffset))
+	var text [32]byte
+	hex.Encode(text[:], id[:])
+	for i, c := range text {
+		if c >= 'a' {
+			text[i] = c - 'a' + 'A'
+		}
+	}
+	m.OffsetMsgId = string(text[:])
+	if m.MsgId = m.GetProperty(primitive.PropertyUniqueClientMessageIdKeyIndex); m.MsgId == "" {
+		m.MsgId = m.OffsetMsgId
+	}
+	return true
+}
+
+// Separators of a message's properties on the wire.
+const (
+	nameEnd  = '\x01'
+	valueEnd = '\x02'
+)
+
+// decodeProperties decodes properties; what isn't one name with one value is left out, as the client does.
+func decodeProperties(wire string) map[string]string {
+	properties := make(map[string]string, strings.Count(wire, string(valueEnd))+1+ownProperties)
+	for item := range strings.SplitSeq(wire, string(valueEnd)) {
+		if name, value, ok := strings.Cut(item, string(nameEnd)); ok && strings.IndexByte(value, nameEnd) < 0 {
+			properties[name] = value
+		}
+	}
+	return properties
+}
