@@ -31,6 +31,7 @@ type Consumer struct {
 	counts      counter
 	tallies     tallies
 	live        liveness
+	slow        slowWatch
 	guard       *idempotency.Guard // nil without WithIdempotency
 
 	mu        sync.Mutex
@@ -111,6 +112,7 @@ func OpenConsumer(client []consumer.Option, opts ...ConsumerOption) (*Consumer, 
 		return nil, fmt.Errorf("%w: name server: %w: set consumer.WithNameServer or %s", ErrInvalidOption, err, graylib.EnvNamesrvAddr)
 	}
 	c.live.ask, c.live.now, c.masters.route = c.askLive, time.Now, c.api.Route
+	c.slow.limit = o.drain
 	prepareProcess(o.rt)
 	return c, nil
 }

@@ -11,55 +11,69 @@ import (
 	"github.com/apache/rocketmq-client-go/v2/primitive"
 )
 
-// handler is what the client calls instead of the application's handler. What failed is sent back here: the client would do
-// so with the whole batch, and without a look at the broker's answer.
+// handler is what the client calls instead of the application's handler, on a goroutine that it starts for each message.
 func (m *member) handler(s *subscription) Handler {
 	return func(ctx context.Context, msgs ...*primitive.MessageExt) (consumer.ConsumeResult, error) {
 		if len(msgs) == 0 {
 			return consumer.ConsumeSuccess, nil
 		}
-		mq := msgs[0].Queue
-		if c, ok := primitive.GetConsumerCtx(ctx); ok && c.MQ != nil {
-			mq = c.MQ
-		}
-		list := make([]delivery, 0, len(msgs))
-		tickets := make([]ticket, len(msgs))
-		defer func() {
-			for _, d := range list { // also where the application's handler ended the goroutine
-				d.ticket.end(false)
-			}
-		}()
-		for i, msg := range msgs {
-			var ok bool
-			if tickets[i], ok = m.flow.begin(mq, msg.QueueOffset); !ok {
-				break
-			}
-			sub := m.subscriptionTo(msg.Topic)
-			if sub == nil {
-				sub = s
-			}
-			list = append(list, delivery{msg: msg, sub: sub, v: m.decide(sub, msg, mq), ticket: &tickets[i]})
-		}
-		var result consumer.ConsumeResult
-		var err error
-		till := time.Now().Add(cmp.Or(m.c.set.timeout, defaultTimeout) / 2)
-		if len(list) > 0 {
-			for _, batch := range split(list, m.c.set.orderly) {
-				r, e := m.batch(ctx, batch, mq, till)
-				if r != consumer.ConsumeSuccess {
-					result = r
-				}
-				if e != nil {
-					err = e
-				}
-			}
-		}
-		if len(list) < len(msgs) {
-			// Neither acknowledged nor sent back: the client's slot is freed, and whoever has the queue next gets the messages.
-			runtime.Goexit()
-		}
-		return result, err
+		deepen(len(msgs))
+		return m.handle(ctx, s, msgs)
 	}
+}
+
+// deepen has the goroutine's stack grow once, to what handlers need. Those that the client starts, one for each message, have 2 KB to
+// begin with: to grow twice, deep in calls whose frames are copied each time, would take longer than all else that is done here.
+//
+//go:noinline
+func deepen(n int) byte {
+	var room [5 << 10]byte // with the client's frames and the runtime's reserve 8 KB
+	room[n%len(room)] = 1
+	return room[(n+1)%len(room)]
+}
+
+// handle takes messages that the client gives at once to their end. What failed is sent back here: the client would do so with the
+// whole batch, and without a look at the broker's answer.
+func (m *member) handle(ctx context.Context, s *subscription, msgs []*primitive.MessageExt) (result consumer.ConsumeResult, err error) {
+	mq := msgs[0].Queue
+	if c, ok := primitive.GetConsumerCtx(ctx); ok && c.MQ != nil {
+		mq = c.MQ
+	}
+	list := make([]delivery, 0, len(msgs))
+	tickets := make([]ticket, len(msgs))
+	defer func() {
+		for _, d := range list { // also where the application's handler ended the goroutine
+			d.ticket.end(false)
+		}
+	}()
+	for i, msg := range msgs {
+		var ok bool
+		if tickets[i], ok = m.flow.begin(mq, msg.QueueOffset); !ok {
+			break
+		}
+		sub := m.subscriptionTo(msg.Topic)
+		if sub == nil {
+			sub = s
+		}
+		list = append(list, delivery{msg: msg, sub: sub, v: m.decide(sub, msg, mq), ticket: &tickets[i]})
+	}
+	till := time.Now().Add(cmp.Or(m.c.set.timeout, defaultTimeout) / 2)
+	if len(list) > 0 {
+		for _, batch := range split(list, m.c.set.orderly) {
+			r, e := m.batch(ctx, batch, mq, till)
+			if r != consumer.ConsumeSuccess {
+				result = r
+			}
+			if e != nil {
+				err = e
+			}
+		}
+	}
+	if len(list) < len(msgs) {
+		// Neither acknowledged nor sent back: the client's slot is freed, and whoever has the queue next gets the messages.
+		runtime.Goexit()
+	}
+	return result, err
 }
 
 // batch takes messages to their end that the application's handler gets at once. The result is success where it was

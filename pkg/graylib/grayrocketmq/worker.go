@@ -213,7 +213,7 @@ func (m *worker) call(ctx context.Context, batch []delivery) (result consumer.Co
 			result, outcome, err = consumer.ConsumeRetryLater, graylib.ResultPanic, nil
 		}
 	}()
-	defer m.watchSlow(ctx, batch)()
+	defer m.c.slow.end(m.c.slow.begin(ctx, m, batch))
 	result, err = batch[0].sub.handler(ctx, messagesOf(batch)...)
 	if !m.succeeded(result) {
 		return result, graylib.ResultRetry, err
