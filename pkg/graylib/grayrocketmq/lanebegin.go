@@ -58,42 +58,55 @@ func (q *laneQueue) beginSome(ctx context.Context, span *ownership.Span, msgs []
 		free()
 		return covered, ok
 	}
-	ended, abandoned := make(chan struct{}), false
+	if m.c.set.orderly {
+		return covered + len(begun), q.runInOrder(ctx, span, begun)
+	}
 	m.crew.do(func() {
 		defer func() { // also where the application's handler ends its goroutine: then its messages stay unfinished
 			free()
-			m.mu.Lock()
-			m.running--
-			m.mu.Unlock()
-			poke(q.kick)
-			poke(q.room)
-			close(ended)
+			m.ended()
 		}()
-		for _, batch := range split(begun, m.c.set.orderly) {
-			if m.c.set.orderly {
-				if !q.inOrder(ctx, span, batch) {
-					q.abandon(span, begun)
-					abandoned = true
-					return
-				}
-			} else if q.handle(ctx, span, batch) {
+		for _, batch := range split(begun, false) {
+			if q.handle(ctx, span, batch) {
 				q.finish(span, batch)
 			} else {
 				q.abandon(span, batch)
 			}
 		}
 	})
-	if m.c.set.orderly {
-		select {
-		case <-ended:
-		case <-ctx.Done():
-			return 0, false
-		}
-		if abandoned {
-			return 0, false // what is behind it must not be passed over: nothing of this pull counts as begun
-		}
-	}
 	return covered + len(begun), true
+}
+
+// runInOrder has messages that have begun handled in order, and waits for the end; false says that this life has ended before, or
+// that some were abandoned: what is behind them must not be passed over.
+func (q *laneQueue) runInOrder(ctx context.Context, span *ownership.Span, begun []delivery) bool {
+	ended, all := make(chan struct{}), true
+	q.m.crew.do(func() {
+		defer func() {
+			q.m.ended()
+			close(ended)
+		}()
+		for _, batch := range split(begun, true) {
+			if !q.inOrder(ctx, span, batch) {
+				q.abandon(span, begun)
+				all = false
+				return
+			}
+		}
+	})
+	select {
+	case <-ended:
+		return all
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// ended notes that a handler has.
+func (m *laneMember) ended() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.running--
 }
 
 // admit begins the first messages of the list, one at least: it waits until that is possible. Those that a commit covers are
@@ -116,6 +129,7 @@ func (q *laneQueue) admit(ctx context.Context, span *ownership.Span, list []deli
 		}
 		if n > 0 {
 			m.running++
+			q.sooner()
 		}
 		m.mu.Unlock()
 		if n > 0 || len(list) == 0 {
@@ -136,8 +150,7 @@ func (q *laneQueue) finish(span *ownership.Span, batch []delivery) {
 	for _, d := range batch {
 		q.machine.Finish(span, d.msg.QueueOffset)
 	}
-	poke(q.kick)
-	poke(q.room)
+	q.sooner()
 }
 
 // abandon notes that those of the messages that aren't done with are left: whoever has the queue next begins them.
@@ -147,6 +160,7 @@ func (q *laneQueue) abandon(span *ownership.Span, batch []delivery) {
 	for _, d := range batch {
 		q.machine.Abandon(span, d.msg.QueueOffset)
 	}
+	q.sooner()
 }
 
 // look says what becomes of a message by the rules in force.

@@ -26,10 +26,21 @@ type laneQueue struct {
 	span    *ownership.Span    // of the life that is being pulled for
 	stop    context.CancelFunc // ends that
 	max     int64              // the offset that the queue's next message will have, as last seen
+	wake    time.Time          // when run looks at the machine again by itself; zero = at once
 	waiting string             // why the next message is held back; empty = it isn't
 	refusal string             // what the broker says instead of answering pulls; empty = it answers
 	gave    bool               // the last life that ended was given up as planned
 	forced  int                // of the machine's, those that were counted
+}
+
+// never is later than any time.
+var never = time.Unix(1<<40, 0)
+
+// sooner has the machine looked at where it has become due earlier than it is looked at anyway; the lock is held.
+func (q *laneQueue) sooner() {
+	if wake, due := q.machine.Wake(); due && wake.Before(q.wake) {
+		poke(q.kick)
+	}
 }
 
 // errorPause keeps what fails at once from being asked for in a loop.
@@ -45,6 +56,9 @@ func (q *laneQueue) run() {
 		q.follow()
 		session := q.b.session
 		wake, due := q.machine.Wake()
+		if q.wake = wake; !due {
+			q.wake = never
+		}
 		q.m.mu.Unlock()
 		poke(q.room)
 		if action.Kind != ownership.DoNothing {
@@ -242,11 +256,8 @@ func (q *laneQueue) pull(ctx context.Context, s *remoting.Session, span *ownersh
 		q.m.mu.Lock()
 		q.max = r.Max
 		q.machine.Pass(span, r.Next)
-		due := span.Due()
+		q.sooner()
 		q.m.mu.Unlock()
-		if due {
-			poke(q.kick)
-		}
 		pos = r.Next
 	}
 }

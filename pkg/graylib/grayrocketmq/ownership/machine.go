@@ -12,6 +12,7 @@ type Config struct {
 	Settle      time.Duration // between the first lock after a lost connection and the renewal that allows beginning; 2 s
 	Retry       time.Duration // between tries to lock, at least; 1 ms. A try comes late by a quarter of what was waited so far
 	RetryMax    time.Duration // and at most; 1 s
+	Pace        time.Duration // a commit waits so long after the one before, unless half of the span is used up; 10 ms
 	Span        int           // DefaultSpan
 }
 
@@ -30,6 +31,7 @@ func (c Config) WithDefaults() Config {
 	set(&c.Settle, 2*time.Second)
 	set(&c.Retry, time.Millisecond)
 	set(&c.RetryMax, time.Second)
+	set(&c.Pace, 10*time.Millisecond)
 	if c.Span == 0 {
 		c.Span = DefaultSpan
 	}
@@ -78,7 +80,8 @@ type Action struct {
 }
 
 // Machine holds what one member knows of one queue. A driver feeds it what happened, asks [Machine.Next] what to do, does
-// that, and feeds in the answer; it calls Next again after each input and at the time that [Machine.Wake] names. Answers
+// that, and feeds in the answer; it calls Next again after each input and at the time that [Machine.Wake] names; after what changes
+// the span alone ([Machine.Begin], [Machine.Finish], [Machine.Abandon], [Machine.Pass]) Wake tells whether that has come closer. Answers
 // bear the time at which their request was sent. A Machine is not safe for concurrent use.
 type Machine struct {
 	self   string
@@ -95,6 +98,7 @@ type Machine struct {
 	beginFrom time.Time  // a renewal sent from here on allows beginning; zero = at once
 	allowed   bool       // beginFrom is reached
 	renewAt   time.Time
+	commitAt  time.Time // the next commit that isn't pressing; a passed one = at once
 	drainTill time.Time
 
 	lockingAt time.Time // since when the lock is asked for
@@ -304,7 +308,8 @@ func (m *Machine) nextOwned(now time.Time) Action {
 	if !now.Before(m.renewAt) {
 		return m.do(Action{Kind: DoLock})
 	}
-	if m.span.Due() {
+	if m.span.Due() && (m.span.Pressing() || !now.Before(m.commitAt)) {
+		m.commitAt = now.Add(m.config.Pace)
 		return m.do(Action{Kind: DoCommit, Offset: m.span.Committable()})
 	}
 	return Action{}
@@ -371,7 +376,8 @@ func (m *Machine) Restart(offset int64) bool {
 // Settled tells whether the queue isn't held and nothing is under way that could make it so.
 func (m *Machine) Settled() bool { return m.state == Idle && m.busy == DoNothing }
 
-// Wake returns when Next must be called again if nothing happens before; false where nothing is due.
+// Wake returns when Next must be called again if nothing happens before, a time that has passed where that is at once; false where
+// nothing is due.
 func (m *Machine) Wake() (time.Time, bool) {
 	if m.busy != DoNothing || !m.connected && m.state != Lost {
 		return time.Time{}, false
@@ -379,14 +385,29 @@ func (m *Machine) Wake() (time.Time, bool) {
 	switch m.state {
 	case Locking:
 		return m.retryAt, true
-	case Reading, Owned: // in Reading a renewal is waited for: anything else is under way
+	case Reading: // a renewal is waited for: anything else is under way
+		return m.renewAt, true
+	case Owned:
+		switch {
+		case !m.span.Due():
+		case m.span.Pressing():
+			return time.Time{}, true
+		case m.commitAt.Before(m.renewAt):
+			return m.commitAt, true
+		}
 		return m.renewAt, true
 	case Giving:
-		if m.drainTill.Before(m.renewAt) {
+		switch {
+		case m.span.InFlight() == 0:
+			return time.Time{}, true
+		case m.drainTill.Before(m.renewAt):
 			return m.drainTill, true
 		}
 		return m.renewAt, true
 	case Lost:
+		if m.span == nil || m.span.InFlight() == 0 {
+			return time.Time{}, true
+		}
 		return m.drainTill, true
 	case Idle, Commit, Unlock:
 	}

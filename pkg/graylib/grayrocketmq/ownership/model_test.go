@@ -153,6 +153,7 @@ func (w *world) key() [16]byte {
 			at(l.sentAt)
 		}
 		if m.Holds() {
+			bit(w.now.Before(m.commitAt))
 			at(m.renewed)
 			at(m.renewAt)
 			at(m.beginFrom)
@@ -397,6 +398,9 @@ func (w *world) steps() []*world {
 					})
 				}
 			}
+		}
+		if l.m.Holds() && w.now.Before(l.m.commitAt) {
+			try(l.id+" may commit again", func(n *world) { n.members[i].m.commitAt = time.Time{} })
 		}
 		if !l.cut && !l.leaving && !slices.Equal(l.roster.IDs(), slices.Sorted(maps.Keys(w.listed))) {
 			try(l.id+" sees the list", func(n *world) {

@@ -112,11 +112,12 @@ func (s *Span) Commit(offset int64) {
 	s.pending = slices.Delete(s.pending, 0, n)
 }
 
-// Due tells whether a commit should be sent now: there is something to commit, and either nothing is in flight or half of
+// Due tells whether a commit should be sent: there is something to commit, and either nothing is in flight or half of
 // the limit is used up. So a crash repeats little where the work is slow, and a quick queue commits once per half span.
-func (s *Span) Due() bool {
-	return s.Committable() > s.committed && (s.inFlight == 0 || len(s.pending)*2 >= s.limit)
-}
+func (s *Span) Due() bool { return (s.inFlight == 0 || s.Pressing()) && s.Committable() > s.committed }
+
+// Pressing tells whether half of the limit is used up: a commit that is due can't wait.
+func (s *Span) Pressing() bool { return len(s.pending)*2 >= s.limit }
 
 func (s *Span) find(offset int64) (int, bool) {
 	// Messages begin nearly in order: look from the end.

@@ -177,21 +177,7 @@ func BenchmarkSpan(b *testing.B) {
 // pulled is noted as seen to after that.
 func TestAbandonedWhileGiving(t *testing.T) {
 	now := time.Now()
-	me := "h@" + InstanceName("a", "gray", Own, []string{"t"}, "1")
-	r := NewRoster(time.Minute)
-	r.Read(now, []string{me})
-	m := NewMachine(me, Config{}, r)
-	m.Want(now, true)
-	for m.State() != Owned {
-		switch a := m.Next(now); a.Kind {
-		case DoLock:
-			m.LockAnswered(now, now, true, nil)
-		case DoRead:
-			m.OffsetRead(now, 5, nil)
-		default:
-			t.Fatalf("in state %s the machine wants %+v", m.State(), a)
-		}
-	}
+	m := ownedAt(t, now, 5)
 	life := m.Span()
 	for _, offset := range []int64{5, 6} {
 		if !m.Begin(now, offset) {
