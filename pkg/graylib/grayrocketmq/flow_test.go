@@ -135,10 +135,10 @@ func TestFlowWithoutOutcome(t *testing.T) {
 func TestCounter(t *testing.T) {
 	var c counter
 	for range 3 {
-		c.add("g", "gray", verdict{handle: true, reason: "lane"})
+		c.of("g", "gray", verdict{handle: true, reason: "lane"}).Add(1)
 	}
-	c.add("g", "N O", verdict{reason: "x"})
-	c.add("g", "", verdict{reason: "x"})
+	c.of("g", "N O", verdict{reason: "x"}).Add(1)
+	c.of("g", "", verdict{reason: "x"}).Add(1)
 	want := []Count{
 		{Group: "g", Tag: "-", Reason: "x", N: 1},
 		{Group: "g", Tag: "gray", Handled: true, Reason: "lane", N: 3},
@@ -148,7 +148,7 @@ func TestCounter(t *testing.T) {
 		t.Errorf("counts (-want +got):\n%s", diff)
 	}
 	for i := range 2 * maxCounts {
-		c.add("g", "t"+string(rune('a'+i%26))+string(rune('a'+i/26%26))+string(rune('a'+i/676)), verdict{reason: "lane"})
+		c.of("g", "t"+string(rune('a'+i%26))+string(rune('a'+i/26%26))+string(rune('a'+i/676)), verdict{reason: "lane"}).Add(1)
 	}
 	if got := len(c.list()); got > maxCounts+1 {
 		t.Errorf("%d distinct counts, want at most %d", got, maxCounts+1)

@@ -57,7 +57,10 @@ type claims []*idempotency.Claim
 // end says that the first n of the messages were handled, and the others were not: of all at once, so that a store that doesn't
 // answer delays a batch by its timeout, and not by that of each message. Only its first call counts.
 func (c claims) end(n int) {
-	if len(c) == 1 {
+	switch len(c) {
+	case 0:
+		return
+	case 1:
 		c[0].End(n > 0)
 		return
 	}
@@ -127,7 +130,7 @@ func (m *worker) claim(ctx context.Context, batch []delivery, mq *primitive.Mess
 // unclaimed counts messages that couldn't be claimed.
 func (m *worker) unclaimed(batch []delivery, reason string) {
 	for _, d := range batch {
-		m.c.counts.add(m.place.group, d.msg.GetProperty(graylib.MessageKeys.Tag), verdict{reason: reason})
+		m.count(d.msg, verdict{reason: reason})
 	}
 }
 

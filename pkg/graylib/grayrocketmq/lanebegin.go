@@ -48,14 +48,11 @@ func (q *laneQueue) beginSome(ctx context.Context, span *ownership.Span, msgs []
 			return 0, false
 		}
 	}
-	free := func() {
+	begun, covered, ok := q.admit(ctx, span, list)
+	if len(begun) == 0 {
 		if slot != nil {
 			<-slot
 		}
-	}
-	begun, covered, ok := q.admit(ctx, span, list)
-	if len(begun) == 0 {
-		free()
 		return covered, ok
 	}
 	if m.c.set.orderly {
@@ -63,7 +60,7 @@ func (q *laneQueue) beginSome(ctx context.Context, span *ownership.Span, msgs []
 	}
 	m.crew.do(func() {
 		defer func() { // also where the application's handler ends its goroutine: then its messages stay unfinished
-			free()
+			<-slot
 			m.ended()
 		}()
 		for _, batch := range split(begun, false) {

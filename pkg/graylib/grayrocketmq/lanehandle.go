@@ -150,25 +150,32 @@ type outcome struct {
 func (q *laneQueue) call(pulling context.Context, span *ownership.Span, batch []delivery) (o outcome) {
 	set := &q.m.c.set
 	var t taken
-	concurrent, orderly := primitive.NewConsumeConcurrentlyContext(), primitive.NewConsumeOrderlyContext()
+	var intercepted *taken // t, where interceptors may panic after it has come to be
+	var concurrent *primitive.ConsumeConcurrentlyContext
+	var orderly *primitive.ConsumeOrderlyContext
 	defer func() {
 		if p := recover(); p != nil {
 			q.m.c.log().Error("an interceptor of a message panicked; the message is retried", "group", q.m.place.group, "ids", ids(batch),
 				"panic", fmt.Sprint(p), "stack", string(debug.Stack()))
 			o.result = consumer.ConsumeRetryLater
 		}
-		o.acked, o.level = max(acked(o.result, concurrent, len(batch)), t.out), concurrent.DelayLevelWhenNextConsume
-		o.unbegun = t.unbegun
-		o.suspend = suspension(set.suspend, orderly.SuspendCurrentQueueTimeMillis)
+		if intercepted != nil {
+			t = *intercepted
+		}
+		o.acked, o.unbegun = max(acked(o.result, concurrent, len(batch)), t.out), t.unbegun
+		if concurrent != nil {
+			o.level = concurrent.DelayLevelWhenNextConsume
+		}
+		said := -1
+		if orderly != nil {
+			said = orderly.SuspendCurrentQueueTimeMillis
+		}
+		o.suspend = suspension(set.suspend, said)
 	}()
 	mq := batch[0].msg.Queue
-	wait := func(d time.Duration) bool { return sleep(pulling, d) && q.owned(span) }
-	handler := func(ctx context.Context) (_ consumer.ConsumeResult, err error) {
-		t, err = q.m.take(ctx, batch, mq, wait)
-		return t.result, err
-	}
 	if !batch[0].v.handle {
-		o.result, _ = handler(context.Background()) //graycheck:ignore a message begins its own context, from its properties
+		t, _ = q.m.take(context.Background(), batch, mq, nil) //graycheck:ignore a message begins its own context, from its properties
+		o.result = t.result
 		return o
 	}
 	if set.limiter != nil {
@@ -182,29 +189,42 @@ func (q *laneQueue) call(pulling context.Context, span *ownership.Span, batch []
 	ctx := primitive.WithConsumerCtx(context.Background(), info) //graycheck:ignore a message begins its own context, from its properties
 	ctx = primitive.WithMethod(ctx, primitive.ConsumerPush)
 	if set.orderly {
+		orderly = primitive.NewConsumeOrderlyContext()
 		orderly.MQ = *mq
 		ctx = primitive.WithOrderlyCtx(ctx, orderly)
 	} else {
+		concurrent = primitive.NewConsumeConcurrentlyContext()
 		concurrent.MQ = *mq
 		ctx = primitive.WithConcurrentlyCtx(ctx, concurrent)
 	}
+	var wait func(time.Duration) bool
+	if q.m.c.guard != nil { // who else would wait
+		wait = func(d time.Duration) bool { return sleep(pulling, d) && q.owned(span) }
+	}
 	if len(set.interceptors) == 0 {
-		o.result, _ = handler(ctx) // the result counts, as with the client, whatever the error
+		t, _ = q.m.take(ctx, batch, mq, wait) // the result counts, as with the client, whatever the error
+		o.result = t.result
 		return o
 	}
+	intercepted = new(taken)
+	o.result = q.intercept(ctx, info, batch, wait, intercepted)
+	return o
+}
+
+// intercept runs the handler inside of the application's interceptors, as the client does.
+func (q *laneQueue) intercept(ctx context.Context, info *primitive.ConsumeMessageContext, batch []delivery, wait func(time.Duration) bool, t *taken) consumer.ConsumeResult {
 	var holder consumer.ConsumeResultHolder
-	_ = primitive.ChainInterceptors(set.interceptors...)(ctx, msgs, &holder, func(ctx context.Context, _, reply any) error {
-		result, err := handler(ctx)
-		reply.(*consumer.ConsumeResultHolder).ConsumeResult = result
-		if info.Success = result == consumer.ConsumeSuccess; info.Success {
+	_ = primitive.ChainInterceptors(q.m.c.set.interceptors...)(ctx, info.Msgs, &holder, func(ctx context.Context, _, reply any) (err error) {
+		*t, err = q.m.take(ctx, batch, info.MQ, wait)
+		reply.(*consumer.ConsumeResultHolder).ConsumeResult = t.result
+		if info.Success = t.result == consumer.ConsumeSuccess; info.Success {
 			info.Properties[primitive.PropCtxType] = string(primitive.SuccessReturn)
 		} else {
 			info.Properties[primitive.PropCtxType] = string(primitive.FailedReturn)
 		}
 		return err
 	})
-	o.result = holder.ConsumeResult
-	return o
+	return holder.ConsumeResult
 }
 
 // suspension is the time until the next try: what the handler says, in milliseconds, or the option, or the default.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"runtime/debug"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/apache/rocketmq-client-go/v2/consumer"
@@ -19,6 +20,8 @@ type worker struct {
 	place place
 	subs  []*subscription
 	tally *groupTally
+
+	counted atomic.Pointer[counted] // the last one
 }
 
 func newWorker(c *Consumer, p place, subs []*subscription) worker {
@@ -149,7 +152,7 @@ type handling struct {
 // begin makes a message's context and says that it begins.
 func (m *worker) begin(ctx context.Context, d delivery, mq *primitive.MessageQueue) handling {
 	tag := d.msg.GetProperty(graylib.MessageKeys.Tag)
-	m.c.counts.add(m.place.group, tag, d.v)
+	m.count(d.msg, d.v)
 	m.tally.handledBytes.Add(int64(d.msg.StoreSize))
 	var h handling
 	reason := hopReason(m.c.rt.Identity().Tag, tag, m.c.laneLive)
@@ -178,7 +181,7 @@ func (m *worker) tell(h *handling, d delivery, mq *primitive.MessageQueue) {
 
 // skip acknowledges a message without its handler.
 func (m *worker) skip(d delivery, mq *primitive.MessageQueue) {
-	m.c.counts.add(m.place.group, d.msg.GetProperty(graylib.MessageKeys.Tag), d.v)
+	m.count(d.msg, d.v)
 	t := m.c.rt.Telemetry()
 	if t == nil && (d.v.quiet || !m.c.rt.Reports()) {
 		return

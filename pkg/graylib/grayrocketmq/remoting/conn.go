@@ -100,6 +100,9 @@ func (c *conn) read() {
 	}
 }
 
+// headRoom is more than most requests' headers take.
+const headRoom = 512
+
 // do sends a request and waits for its answer, as long as ctx allows.
 func (c *conn) do(ctx context.Context, req Command) (Command, error) {
 	ch := make(chan answer, 1)
@@ -114,7 +117,7 @@ func (c *conn) do(ctx context.Context, req Command) (Command, error) {
 	c.waiting[opaque] = ch
 	c.mu.Unlock()
 
-	frame, err := appendFrame(nil, header{
+	frame, err := appendFrame(make([]byte, 0, headRoom+len(req.Body)), header{
 		Code: req.Code, Language: "GO", Version: protocolVersion, Opaque: opaque, ExtFields: req.Ext,
 	}, req.Body)
 	if err != nil {

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
+	"unicode/utf8"
 )
 
 // MaxFrame is the greatest frame that is read or written, in bytes: the server's own default limit
@@ -45,18 +47,64 @@ type header struct {
 
 // appendFrame encodes a frame.
 func appendFrame(dst []byte, h header, body []byte) ([]byte, error) {
-	head, err := json.Marshal(h)
-	if err != nil {
-		return nil, fmt.Errorf("encode header of request %d: %w", h.Code, err)
-	}
-	size := 4 + len(head) + len(body)
+	const lengths = 8
+	start := len(dst)
+	dst = append(dst, make([]byte, lengths)...)
+	dst = appendHeader(dst, h)
+	head := len(dst) - start - lengths
+	size := 4 + head + len(body)
 	if size > MaxFrame {
 		return nil, fmt.Errorf("%w: request %d would take %d bytes, at most %d are sent", ErrMalformedFrame, h.Code, size, MaxFrame)
 	}
-	dst = binary.BigEndian.AppendUint32(dst, uint32(size))
-	dst = binary.BigEndian.AppendUint32(dst, uint32(len(head))|codecJSON<<24)
-	dst = append(dst, head...)
+	binary.BigEndian.PutUint32(dst[start:], uint32(size))
+	binary.BigEndian.PutUint32(dst[start+4:], uint32(head)|codecJSON<<24)
 	return append(dst, body...), nil
+}
+
+// appendHeader encodes a header. It goes with each pull and commit, so it is written here rather than by reflection.
+func appendHeader(dst []byte, h header) []byte {
+	number := func(name string, n int64) {
+		dst = append(dst, name...)
+		dst = strconv.AppendInt(dst, n, 10)
+	}
+	text := func(s string) {
+		for i := range len(s) {
+			if c := s[i]; c < ' ' || c == '"' || c == '\\' || c >= utf8.RuneSelf {
+				quoted, _ := json.Marshal(s) // of a string there is no error
+				dst = append(dst, quoted...)
+				return
+			}
+		}
+		dst = append(dst, '"')
+		dst = append(dst, s...)
+		dst = append(dst, '"')
+	}
+	number(`{"code":`, int64(h.Code))
+	dst = append(dst, `,"language":`...)
+	text(h.Language)
+	number(`,"version":`, int64(h.Version))
+	number(`,"opaque":`, int64(h.Opaque))
+	number(`,"flag":`, int64(h.Flag))
+	if h.Remark != "" {
+		dst = append(dst, `,"remark":`...)
+		text(h.Remark)
+	}
+	dst = append(dst, `,"extFields":`...)
+	if h.ExtFields == nil {
+		return append(dst, `null}`...)
+	}
+	between := byte('{')
+	for k, v := range h.ExtFields {
+		dst = append(dst, between)
+		text(k)
+		dst = append(dst, ':')
+		text(v)
+		between = ','
+	}
+	if between == '{' {
+		dst = append(dst, between)
+	}
+	return append(dst, `}}`...)
 }
 
 // readFrame reads one frame. Its errors wrap ErrMalformedFrame, or are those of r; a clean end between two frames is

@@ -54,10 +54,10 @@ func decodePlain(data []byte) ([]*primitive.MessageExt, bool) {
 		rest = rest[size:]
 	}
 	room, msgs := make([]primitive.MessageExt, n), make([]*primitive.MessageExt, n)
-	var born, stored hostName
+	var before seen
 	for i := range room {
 		size := binary.BigEndian.Uint32(data)
-		if !decodeOne(&room[i], data[:size], &born, &stored) {
+		if !decodeOne(&room[i], data[:size], &before) {
 			return nil, false
 		}
 		msgs[i], data = &room[i], data[size:]
@@ -65,7 +65,13 @@ func decodePlain(data []byte) ([]*primitive.MessageExt, bool) {
 	return msgs, true
 }
 
-// hostName is the text of a host as last seen: most messages of a pull have the same ones.
+// seen is what the message before had: most of a pull's have the same.
+type seen struct {
+	born, stored hostName
+	topic        string
+}
+
+// hostName is the text of a host as last seen.
 type hostName struct {
 	wire [hostSize]byte
 	text string
@@ -81,7 +87,7 @@ func (h *hostName) of(wire []byte) string {
 }
 
 // decodeOne decodes what is exactly one message.
-func decodeOne(m *primitive.MessageExt, data []byte, born, stored *hostName) bool {
+func decodeOne(m *primitive.MessageExt, data []byte, before *seen) bool {
 	u32 := func(at int) int32 { return int32(binary.BigEndian.Uint32(data[at:])) }
 	u64 := func(at int) int64 { return int64(binary.BigEndian.Uint64(data[at:])) }
 	m.StoreSize, m.BodyCRC, m.Flag, m.SysFlag = u32(0), u32(atBodyCRC), u32(atFlag), u32(atSysFlag)
@@ -90,8 +96,8 @@ func decodeOne(m *primitive.MessageExt, data []byte, born, stored *hostName) boo
 	}
 	m.Queue = &primitive.MessageQueue{QueueId: int(u32(atQueue))}
 	m.QueueOffset, m.CommitLogOffset = u64(atQueueOffset), u64(atCommitLog)
-	m.BornTimestamp, m.BornHost = u64(atBorn), born.of(data[atBornHost:][:hostSize])
-	m.StoreTimestamp, m.StoreHost = u64(atStored), stored.of(data[atStoreHost:][:hostSize])
+	m.BornTimestamp, m.BornHost = u64(atBorn), before.born.of(data[atBornHost:][:hostSize])
+	m.StoreTimestamp, m.StoreHost = u64(atStored), before.stored.of(data[atStoreHost:][:hostSize])
 	m.ReconsumeTimes, m.PreparedTransactionOffset = u32(atReconsumed), u64(atPrepared)
 
 	// Behind the body: the topic with its length in one byte, the properties with theirs in two.
@@ -114,7 +120,10 @@ func decodeOne(m *primitive.MessageExt, data []byte, born, stored *hostName) boo
 	if !ok || len(rest) < 2 {
 		return false
 	}
-	m.Topic = string(topic)
+	if string(topic) != before.topic {
+		before.topic = string(topic)
+	}
+	m.Topic = before.topic
 	n = int(int16(binary.BigEndian.Uint16(rest)))
 	rest = rest[2:]
 	properties, ok := cut(n)
@@ -148,6 +157,7 @@ const (
 
 // decodeProperties decodes properties; what isn't one name with one value is left out, as the client does.
 func decodeProperties(wire string) map[string]string {
+	wire = strings.TrimSuffix(wire, string(valueEnd))
 	properties := make(map[string]string, strings.Count(wire, string(valueEnd))+1+ownProperties)
 	for item := range strings.SplitSeq(wire, string(valueEnd)) {
 		if name, value, ok := strings.Cut(item, string(nameEnd)); ok && strings.IndexByte(value, nameEnd) < 0 {

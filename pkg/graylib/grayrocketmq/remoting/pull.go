@@ -101,13 +101,18 @@ func pulled(addr string, p Pull, answer Command) (Pulled, error) {
 	mq := &primitive.MessageQueue{Topic: p.Queue.Topic, BrokerName: p.Queue.Broker, QueueId: p.Queue.ID}
 	for _, m := range r.Messages {
 		m.Queue = mq
-		if half, _ := strconv.ParseBool(m.GetProperty(primitive.PropertyTransactionPrepared)); half {
+		if prepared := m.GetProperty(primitive.PropertyTransactionPrepared); prepared != "" && isTrue(prepared) {
 			m.TransactionId = m.GetProperty(primitive.PropertyUniqueClientMessageIdKeyIndex)
 		}
 		m.WithProperty(primitive.PropertyMinOffset, answer.Ext["minOffset"])
 		m.WithProperty(primitive.PropertyMaxOffset, answer.Ext["maxOffset"])
 	}
 	return r, nil
+}
+
+func isTrue(s string) bool {
+	b, err := strconv.ParseBool(s)
+	return b && err == nil
 }
 
 // SendBack gives a message back to the broker, which delivers it to the group again after the level's delay (0 = by the
