@@ -29,12 +29,12 @@ type messageEffort struct {
 	sizes    []int         // of bodies, bytes
 	rounds   int           // of slices for each size
 	span     time.Duration // of sending, in a slice
-	backlog  int           // messages that a slice consumes
+	backlog  int           // messages that a slice consumes: many more than the client's consumer pulls ahead, which are 4,000
 	handoffs int           // rounds
 }
 
 var (
-	thoroughMessages = messageEffort{sizes: []int{128, 1024, 4096}, rounds: 12, span: 500 * time.Millisecond, backlog: 10_000, handoffs: 50}
+	thoroughMessages = messageEffort{sizes: []int{128, 1024, 4096}, rounds: 12, span: 500 * time.Millisecond, backlog: 30_000, handoffs: 50}
 	quickMessages    = messageEffort{sizes: []int{128}, rounds: 3, span: 200 * time.Millisecond, backlog: 2000, handoffs: 2}
 )
 
@@ -96,6 +96,7 @@ func measureMessages(ctx context.Context, e messageEffort, say func(string)) (_ 
 		return f, err
 	}
 	defer func() { _ = b.api.Close() }()
+	middle := e.sizes[len(e.sizes)/2]
 	for _, size := range e.sizes {
 		say(fmt.Sprintf("messages: sending %d bytes", size))
 		sending, err := b.sending(ctx, size, e)
@@ -104,14 +105,14 @@ func measureMessages(ctx context.Context, e messageEffort, say func(string)) (_ 
 		}
 		f.sending = append(f.sending, sending)
 		say(fmt.Sprintf("messages: consuming %d bytes", size))
-		taking, err := b.taking(ctx, size, 0, e)
+		taking, err := b.taking(ctx, size, 0, size == middle, e)
 		if err != nil {
 			return f, fmt.Errorf("consuming %d bytes: %w", size, err)
 		}
 		f.taking = append(f.taking, taking)
 	}
 	say(fmt.Sprintf("messages: consuming with handlers of %v", handlerWork))
-	taking, err := b.taking(ctx, e.sizes[len(e.sizes)/2], handlerWork, e)
+	taking, err := b.taking(ctx, middle, handlerWork, true, e)
 	if err != nil {
 		return f, fmt.Errorf("consuming with handlers of %v: %w", handlerWork, err)
 	}

@@ -23,13 +23,13 @@ func TestMessagesAreMeasured(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	taking, err := b.taking(t.Context(), 64, time.Millisecond, e)
+	taking, err := b.taking(t.Context(), 64, time.Millisecond, true, e)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, s := range []sized{sending, taking} {
-		if len(s.by) != 3 {
-			t.Fatalf("%d contestants, want 3: %+v", len(s.by), s)
+	for i, s := range []sized{sending, taking} {
+		if want := 3 + 2*i; len(s.by) != want { // two of those that take are there for comparison
+			t.Fatalf("%d contestants, want %d: %+v", len(s.by), want, s)
 		}
 		for _, c := range s.by {
 			if len(c.slices) != 1 || c.slices[0].perSecond <= 0 || c.slices[0].cpu <= 0 {
@@ -55,7 +55,7 @@ func TestMessagesAreMeasured(t *testing.T) {
 
 func TestMessagesPage(t *testing.T) {
 	load := func(name string, perSecond float64) chainResult {
-		r := chainResult{name: name}
+		r := chainResult{name: name, goal: strings.HasPrefix(name, "gray") || name == "lane"}
 		for range 5 {
 			r.slices = append(r.slices, throughput{perSecond, 1e9 / perSecond})
 		}
@@ -64,7 +64,7 @@ func TestMessagesPage(t *testing.T) {
 	f := messageFigures{
 		effort:  quickMessages,
 		sending: []sized{{size: 128, by: []chainResult{load("bare", 1000), load("gray", 980), load("gray tagged", 900)}}},
-		taking:  []sized{{size: 128, work: time.Millisecond, by: []chainResult{load("bare", 1000), load("gray", 1000), load("lane", 960)}}},
+		taking:  []sized{{size: 128, work: time.Millisecond, by: []chainResult{load("bare", 1000), load("gray", 1000), load("lane", 960), load("floor", 900)}}},
 		pulled:  []pulledShare{{graylib.FilterServer, 1000, 1000, 3}, {graylib.FilterClient, 4000, 1000, 3}},
 		handoffs: handoffbench.Result{Config: handoffbench.Defaults(), Lost: 1, Handoffs: []handoffbench.Handoff{
 			{Kind: handoffbench.Stop, First: 10 * time.Millisecond}, {Kind: handoffbench.Crash, First: 51 * time.Millisecond},

@@ -43,7 +43,7 @@ func (b *messageBench) sending(ctx context.Context, size int, e messageEffort) (
 	}
 	out = sized{size: size, by: make([]chainResult, len(contestants))}
 	for i, c := range contestants {
-		out.by[i].name = c.name
+		out.by[i].name, out.by[i].goal = c.name, i > 0
 		if _, err := c.p.SendSync(c.ctx, primitive.NewMessage(topic, body)); err != nil { // alone: the client refuses others while it asks for the route
 			return out, err
 		}

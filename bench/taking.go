@@ -20,8 +20,9 @@ import (
 const takeLimit = 2 * time.Minute
 
 // taking compares the client's consumer with graylib's, for bodies of one size: each slice is a new group that consumes a
-// backlog with handlers that work for so long, or do nothing.
-func (b *messageBench) taking(ctx context.Context, size int, work time.Duration, e messageEffort) (out sized, err error) {
+// backlog with handlers that work for so long, or do nothing. With floors the client's own consumers take part that have the
+// same filters: what the broker does for those, no wrapper can save.
+func (b *messageBench) taking(ctx context.Context, size int, work time.Duration, floors bool, e messageEffort) (out sized, err error) {
 	producer, err := b.grayProducer()
 	if err != nil {
 		return out, err
@@ -40,14 +41,25 @@ func (b *messageBench) taking(ctx context.Context, size int, work time.Duration,
 			return out, err
 		}
 	}
-	contestants := []struct {
+	type contestant struct {
 		name  string
 		topic string
-		open  func() (rocketmq.PushConsumer, error)
-	}{
-		{"the client's consumer", untagged, func() (rocketmq.PushConsumer, error) { return rocketmq.NewPushConsumer(b.consumerOptions()...) }},
-		{"graylib, untagged, in <group>", untagged, func() (rocketmq.PushConsumer, error) { return b.grayConsumer(graylib.Untagged, graylib.FilterServer) }},
-		{"graylib, tagged, in a lane's group", tagged, func() (rocketmq.PushConsumer, error) { return b.grayConsumer(benchTag, graylib.FilterServer) }},
+		goal  bool
+		open  func() (taker, error)
+	}
+	contestants := []contestant{
+		{"the client's consumer", untagged, false, func() (taker, error) { return b.bareConsumers("") }},
+		{"graylib, untagged, in <group>", untagged, true, func() (taker, error) { return b.grayConsumer(graylib.Untagged, graylib.FilterServer) }},
+		{"graylib, tagged, in a lane's group", tagged, true, func() (taker, error) { return b.grayConsumer(benchTag, graylib.FilterServer) }},
+	}
+	if floors {
+		property := graylib.MessageKeys.Tag
+		untaggedOnly, taggedOnly, laneOnly := property+" IS NULL", property+" IS NOT NULL", property+" = '"+string(benchTag)+"'"
+		contestants = append(contestants,
+			contestant{"for comparison: the client's consumers, with the filters of a baseline instance's three groups", untagged, false,
+				func() (taker, error) { return b.bareConsumers(untaggedOnly, laneOnly, taggedOnly) }},
+			contestant{"for comparison: the client's consumer, with a lane's filter", tagged, false,
+				func() (taker, error) { return b.bareConsumers(laneOnly) }})
 	}
 	out = sized{size: size, work: work, by: make([]chainResult, len(contestants))}
 	for round := range e.rounds + 1 {
@@ -62,13 +74,74 @@ func (b *messageBench) taking(ctx context.Context, size int, work time.Duration,
 			if err != nil {
 				return out, fmt.Errorf("%s: %w", c.name, err)
 			}
-			out.by[i].name = c.name
+			out.by[i].name, out.by[i].goal = c.name, c.goal
 			if round > 0 { // in the first one the broker's pages become warm
 				out.by[i].slices = append(out.by[i].slices, t)
 			}
 		}
 	}
 	return out, nil
+}
+
+// taker is what takes part of a consumer.
+type taker interface {
+	Subscribe(topic string, selector consumer.MessageSelector, f func(context.Context, ...*primitive.MessageExt) (consumer.ConsumeResult, error)) error
+	Start() error
+	Shutdown() error
+}
+
+// bareConsumers are consumers of the client's, each in a group of its own with an SQL92 expression, or with none ("").
+func (b *messageBench) bareConsumers(filters ...string) (taker, error) {
+	var all takers
+	for _, filter := range filters {
+		c, err := rocketmq.NewPushConsumer(b.consumerOptions()...)
+		if err != nil {
+			return nil, err
+		}
+		one := bareTaker{PushConsumer: c}
+		if filter != "" {
+			one.selector = consumer.MessageSelector{Type: consumer.SQL92, Expression: filter}
+		}
+		all = append(all, one)
+	}
+	return all, nil
+}
+
+// bareTaker is a consumer of the client's with a filter.
+type bareTaker struct {
+	rocketmq.PushConsumer
+	selector consumer.MessageSelector
+}
+
+// takers are consumers in several groups.
+type takers []bareTaker
+
+// Subscribe implements taker: each one has its own filter.
+func (l takers) Subscribe(topic string, _ consumer.MessageSelector, f func(context.Context, ...*primitive.MessageExt) (consumer.ConsumeResult, error)) error {
+	for _, c := range l {
+		if err := c.PushConsumer.Subscribe(topic, c.selector, f); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Start implements taker.
+func (l takers) Start() error {
+	for _, c := range l {
+		if err := c.Start(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Shutdown implements taker.
+func (l takers) Shutdown() (err error) {
+	for _, c := range l {
+		err = errors.Join(err, c.PushConsumer.Shutdown())
+	}
+	return err
 }
 
 func (b *messageBench) consumerOptions() []consumer.Option {
@@ -93,7 +166,7 @@ func (b *messageBench) grayConsumer(tag graylib.Tag, filter graylib.Filter) (*gr
 
 // takeAll consumes a backlog of n messages. What is measured lies between a tenth and nine tenths of it: neither the start
 // nor the end of the last queue, when the others have nothing left.
-func takeAll(ctx context.Context, p rocketmq.PushConsumer, topic string, n int, work time.Duration) (t throughput, err error) {
+func takeAll(ctx context.Context, p taker, topic string, n int, work time.Duration) (t throughput, err error) {
 	var taken atomic.Int64
 	var mu sync.Mutex
 	at := map[int64]struct {
