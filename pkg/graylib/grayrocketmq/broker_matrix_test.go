@@ -71,6 +71,8 @@ type matrix struct {
 	by   map[graylib.Tag]senders
 	back rocketmq.Producer // of replies
 
+	replying sync.Mutex // the client refuses messages to a topic while it asks for its route: replies go one after the other
+
 	live bool // the lane's consumer is there from the beginning
 	mode graylib.Mode
 
@@ -101,7 +103,10 @@ func (x *matrix) act(ctx context.Context, m *primitive.MessageExt) consumer.Cons
 			return consumer.ConsumeSuccess
 		}
 		reply.Body = []byte("reply to " + m.MsgId)
-		if _, err := x.back.SendSync(ctx, reply); err != nil && !x.ended.Load() {
+		x.replying.Lock()
+		_, err = x.back.SendSync(ctx, reply)
+		x.replying.Unlock()
+		if err != nil && !x.ended.Load() {
 			// The second of two repliers (mode all) finds nobody waiting any more.
 			x.t.Logf("reply to %s: %v", m.MsgId, err)
 		}
