@@ -108,7 +108,7 @@ func (rt *Runtime) Strip(h HeaderStripper) int {
 			remove = append(remove, name)
 			s.count(i)
 			n++
-		} else if strings.EqualFold(strings.Trim(name, " \t"), baggageHeader) {
+		} else if SameHeader(strings.Trim(name, " \t"), baggageHeader) {
 			baggage = append(baggage, name)
 		}
 		return true
@@ -150,6 +150,27 @@ var ownStripper = newStripper(nil)
 // let through.
 func Stripped(name string) bool { return ownStripper.index(name) >= 0 }
 
+// SameHeader tells whether a and b are one header name: as HTTP has it, letters of ASCII alone have case. ([strings.EqualFold] takes
+// the letters ſ and K, the Kelvin sign, for s and k: two programs would disagree on what was stripped.)
+func SameHeader(a, b string) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for i := range len(a) {
+		if lower(a[i]) != lower(b[i]) {
+			return false
+		}
+	}
+	return true
+}
+
+func lower(c byte) byte {
+	if c >= 'A' && c <= 'Z' {
+		return c + 'a' - 'A'
+	}
+	return c
+}
+
 // equalName compares header names without regard to case and to the difference of _ and -.
 func equalName(a, b string) bool {
 	if len(a) != len(b) {
@@ -164,13 +185,10 @@ func equalName(a, b string) bool {
 }
 
 func fold(c byte) byte {
-	switch {
-	case c >= 'A' && c <= 'Z':
-		return c + 'a' - 'A'
-	case c == '_':
+	if c == '_' {
 		return '-'
 	}
-	return c
+	return lower(c)
 }
 
 func foldName(s string) string {
@@ -191,7 +209,7 @@ func withoutBaggageEntry(header string) (rest string, found bool) {
 			key = member[:i]
 		}
 		switch key = strings.TrimSpace(key); {
-		case strings.EqualFold(key, BaggageEntry):
+		case SameHeader(key, BaggageEntry):
 			found = true
 		case strings.TrimSpace(member) != "":
 			kept = append(kept, member)

@@ -59,3 +59,17 @@ func FuzzWithoutBaggageEntry(f *testing.F) {
 		}
 	})
 }
+
+func TestSameHeader(t *testing.T) {
+	for _, tc := range []struct {
+		a, b string
+		want bool
+	}{
+		{"x-request-id", "X-Request-ID", true}, {"", "", true}, {"x-a", "x_a", false}, {"x-a", "x-ab", false},
+		{"x-mſe-tag", "x-mse-tag", false}, {"x-s\u212Ay", "x-sky", false}, {"\u212A", "k", false}, {"[", "{", false},
+	} {
+		if got := SameHeader(tc.a, tc.b); got != tc.want {
+			t.Errorf("%q and %q: %v, want %v", tc.a, tc.b, got, tc.want)
+		}
+	}
+}

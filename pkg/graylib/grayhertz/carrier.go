@@ -1,9 +1,9 @@
 package grayhertz
 
 import (
-	"strings"
-
 	"github.com/cloudwego/hertz/pkg/protocol"
+
+	"github.com/graychain/graychain/pkg/graylib"
 )
 
 // headerLines is what Hertz's headers of requests and responses have in common.
@@ -52,7 +52,7 @@ func (c headerCarrier[H]) Values(name string) (values []string) {
 		return c.h.GetAll(name)
 	}
 	c.h.VisitAll(func(key, value []byte) {
-		if strings.EqualFold(string(key), name) {
+		if graylib.SameHeader(string(key), name) {
 			values = append(values, string(value))
 		}
 	})
@@ -67,7 +67,7 @@ func (c headerCarrier[H]) Remove(name string) {
 	}
 	var spelled []string
 	c.h.VisitAll(func(key, _ []byte) {
-		if strings.EqualFold(string(key), name) {
+		if graylib.SameHeader(string(key), name) {
 			spelled = append(spelled, string(key))
 		}
 	})

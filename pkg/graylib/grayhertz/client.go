@@ -31,9 +31,11 @@ func (d *departure) Value(key any) any {
 }
 
 // ClientMiddleware returns the middleware that sends requests with config.WithSD(true) to an instance of the service
-// that the URL's host names: one of the tag's lane, or of the baseline. Where no connection can be made, which means that
-// nothing was sent, the next instance is tried, and when the lane has none left the baseline; a timed-out or failed
-// request is not repeated unless [WithIdempotent] declares it. Timeouts count towards the instance's ejection, see
+// that the URL's host names: one of the tag's lane, or of the baseline. Where no connection can be made and nothing was
+// sent, the next instance is tried, and when the lane has none left the baseline; a timed-out or failed
+// request is not repeated unless [WithIdempotent] declares it. Make the client with client.WithPooledConnHealthCheck(true)
+// ([WrapClient] sees to it): else a pooled connection that an instance has left behind is found out by writing to it, after which
+// nobody knows whether the request was taken in hand. Timeouts count towards the instance's ejection, see
 // [graylib.Ejection]. Other requests are left alone, see [WithHosts]. A request is given back as it came: headers that were written
 // for the callee are taken off again, and the application's own of these names put back. Where the process-wide default can't be
 // built, each request fails with the reason.
@@ -54,7 +56,8 @@ func ClientMiddleware(opts ...Option) client.Middleware {
 	}
 }
 
-// WrapClient adds [ClientMiddleware] to a client, as client.NewClient returns it, and returns both as they are.
+// WrapClient adds [ClientMiddleware] to a client, as client.NewClient returns it, before its first request, and has it look at a
+// pooled connection before it writes to it (client.WithPooledConnHealthCheck); it returns both.
 func WrapClient(c *client.Client, err error, opts ...Option) (*client.Client, error) {
 	if err != nil {
 		return c, err
@@ -64,6 +67,7 @@ func WrapClient(c *client.Client, err error, opts ...Option) (*client.Client, er
 		return nil, err
 	}
 	if o.rt.Enabled() {
+		c.GetOptions().PooledConnHealthCheck = true
 		c.Use(ClientMiddleware(opts...))
 	}
 	return c, nil
@@ -112,13 +116,30 @@ func (o *options) call(ctx context.Context, req *protocol.Request, resp *protoco
 		}
 		call.Inject(graylib.HTTPKeys, (*lending)(d))
 		req.SetHost(in.Addr)
+		req.Header.SetRequestURI(notWritten)
 		err = next(ctx, req, resp)
+		sent := written(req)
 		ended(call, err)
-		if err == nil || ctx.Err() != nil || !repeatable && !call.DialFailed(err) {
+		if err == nil || ctx.Err() != nil || !repeatable && (sent || !call.DialFailed(err)) {
 			o.arriveBack(call, resp, err)
 			return err
 		}
 	}
+}
+
+// notWritten stands in a request's header until Hertz writes the request line there that it makes of the URI, which it does when
+// it has a connection and before the first byte goes out (protocol/http1/req.Write). The error alone doesn't tell: where a
+// pooled connection breaks, Hertz itself sends a GET, HEAD, PUT, DELETE, OPTIONS or TRACE again on a new one (http1.HostClient.Do),
+// and when that is refused, as a crashed instance refuses it, a dial error is all that comes out.
+const notWritten = "graylib:not-written"
+
+// written tells whether a request may have been sent since notWritten was put there, and takes it away.
+func written(req *protocol.Request) bool {
+	if string(req.Header.RequestURI()) != notWritten {
+		return true
+	}
+	req.Header.SetRequestURIBytes(req.URI().RequestURI())
+	return false
 }
 
 // boundTry sets the time for one try on a request, and returns what takes it off again.

@@ -413,3 +413,37 @@ func TestGracefulStopUnderLoad(t *testing.T) {
 		t.Errorf("%d of %d requests failed", failed.Load(), sent.Load())
 	}
 }
+
+// TestAGetThatMayHaveBeenSentIsNotRepeated: net/http itself sends a GET without a body again where a pooled connection breaks.
+func TestAGetThatMayHaveBeenSentIsNotRepeated(t *testing.T) {
+	m := newMesh(t)
+	var door *graylibtest.Door
+	var got, others atomic.Int64
+	hidden := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+		if got.Add(1) > 1 {
+			door.Shut()
+		}
+	}))
+	t.Cleanup(hidden.Close)
+	door = graylibtest.NewDoor(t, hidden.Listener.Addr().String())
+	m.registry.Put(graylib.Instance{Service: "b", Addr: door.Addr(), Tag: "gray"})
+	m.serve(m.runtime("b", ""), http.HandlerFunc(func(http.ResponseWriter, *http.Request) { others.Add(1) }))
+	c := m.client(m.runtime("a", ""))
+	for i := range 2 {
+		req, err := http.NewRequestWithContext(graylib.WithTag(t.Context(), "gray"), http.MethodGet, "http://b/", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp, err := c.Do(req)
+		if err == nil {
+			_, _ = io.Copy(io.Discard, resp.Body)
+			_ = resp.Body.Close()
+		}
+		if crashed := i == 1; (err != nil) != crashed {
+			t.Errorf("request %d: %v", i+1, err)
+		}
+	}
+	if others.Load() != 0 || got.Load() != 2 {
+		t.Errorf("the lane's instance got %d requests, want 2, and the baseline %d, want none", got.Load(), others.Load())
+	}
+}

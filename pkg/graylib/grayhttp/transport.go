@@ -5,16 +5,19 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptrace"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/graychain/graychain/pkg/graylib"
 )
 
 // Transport wraps base (nil = [http.DefaultTransport]) so that requests to a host that is a service's name reach one of its
-// instances: of the tag's lane, or of the baseline. Where no connection can be made, which means that nothing
+// instances: of the tag's lane, or of the baseline. Where no connection can be made and nothing
 // was sent, the next instance is tried, and when the lane has none left the baseline; a timed-out or failed request is not
-// repeated unless [WithIdempotent] declares it. Timeouts count towards the instance's ejection, see [graylib.Ejection].
+// repeated unless [WithIdempotent] declares it. (That something was sent it learns from [httptrace], which net/http's own transports
+// and most others serve.) Timeouts count towards the instance's ejection, see [graylib.Ejection].
 // The callee sees the service's name as Host. Where the process-wide default can't be built, each request
 // fails with the reason.
 func Transport(base http.RoundTripper, opts ...Option) http.RoundTripper {
@@ -91,6 +94,10 @@ func (t *transport) RoundTrip(r *http.Request) (answer *http.Response, failed er
 		})
 		defer func() { done(outcome(answer, failed)) }()
 	}
+	sent := &tracedWrite{}
+	if discovered {
+		ctx = httptrace.WithClientTrace(ctx, sent.trace())
+	}
 	out = out.WithContext(ctx)
 	if !discovered {
 		return t.try(call, out, body)
@@ -123,13 +130,22 @@ func (t *transport) RoundTrip(r *http.Request) (answer *http.Response, failed er
 		out.URL.Host = in.Addr
 		resp, tryErr := t.tryOne(call, out, repeatable)
 		ended(ctx, call, tryErr)
-		next := tryErr != nil && ctx.Err() == nil && (repeatable || call.DialFailed(tryErr) && !body.touched())
+		next := tryErr != nil && ctx.Err() == nil && (repeatable || call.DialFailed(tryErr) && !body.touched() && !sent.Load())
 		if !next {
 			body.finish()
 			return resp, tryErr
 		}
 		err = tryErr
 	}
+}
+
+// tracedWrite tells whether a request may have been sent. The error alone doesn't: where a pooled connection breaks, net/http
+// itself sends a request that it takes for repeatable again on a new one ([http.Transport]), and when that is refused, as a
+// crashed instance refuses it, a dial error is all that comes out.
+type tracedWrite struct{ atomic.Bool }
+
+func (w *tracedWrite) trace() *httptrace.ClientTrace {
+	return &httptrace.ClientTrace{WroteHeaders: func() { w.Store(true) }}
 }
 
 // ended says how a try ended. Where [http.Client.Timeout] runs out the client cancels, by chance before the deadline does,

@@ -37,7 +37,8 @@ type Features struct {
 	Hops    bool // hops and messages come back to the caller; within a process messages alone. Else its chain has its own hop alone
 	Chooses bool // the tag decides which instance handles it. Else nothing is judged of that
 
-	// FailsOver: where an instance refuses the connection, the next one is tried. It needs [Link.Endpoint].
+	// FailsOver: where an instance refuses the connection, the next one is tried; what may have been sent is not. It needs
+	// [Link.Endpoint].
 	FailsOver bool
 	// Duplicates: the wire can bear a key several times, and the first value counts. Else [Link.Raw] gets one value each.
 	Duplicates bool

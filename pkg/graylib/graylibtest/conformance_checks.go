@@ -18,6 +18,7 @@ const (
 	gBadInput     = "G3 propagation (a bad value never fails a request)"
 	gHops         = "the chain of hops"
 	gCancellation = "the declared reach of a cancellation"
+	gOnce         = "a call that may have been sent is not made again"
 )
 
 // stages returns all that the suite does.
@@ -55,6 +56,9 @@ func stages() []stage {
 		}},
 		{name: "connection refused", applies: func(f Features) bool { return f.FailsOver }, callees: both[:1], checks: []check{
 			{"next instance", g1Routing, nil, checkRefused},
+		}},
+		{name: "instance crashes", applies: func(f Features) bool { return f.FailsOver }, callees: both, checks: []check{
+			{"what was sent is not repeated", gOnce, nil, checkCrash},
 		}},
 		{name: "edge", applies: func(f Features) bool { return f.Edge }, callees: both[:1], edge: true, checks: []check{
 			{"forged names are stripped", g9Trust, nil, checkEdge},

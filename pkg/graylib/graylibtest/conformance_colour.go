@@ -3,9 +3,11 @@ package graylibtest
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"net"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/graychain/graychain/pkg/graylib"
 )
@@ -190,6 +192,62 @@ func checkNodeArrival(s *scene) {
 func checkNodeLocal(s *scene) {
 	if saw, ok := s.send(context.Background(), s.payload()); ok && saw.tag != graylib.Untagged {
 		s.problem("a call that starts on a lane with colourFromNode and propagate: false bears the tag %q, want none", saw.tag)
+	}
+}
+
+// checkCrash has the lane's instance crash with a call in its hands, on a connection that served one before: many a client
+// library repeats such a call on a new connection, by itself, and only tells that the new one was refused. Where the registry's
+// addresses are not TCP's nothing can be put before them, and nothing is judged.
+func checkCrash(s *scene) {
+	var door *Door
+	for _, in := range s.setup.Registry.Instances(s.link.Endpoint) {
+		if in.Tag != laneTag {
+			continue
+		}
+		conn, err := net.DialTimeout("tcp", in.Addr, s.Within)
+		if err != nil {
+			return
+		}
+		_ = conn.Close()
+		door = NewDoor(s.t, in.Addr)
+		s.setup.Registry.Remove(s.link.Endpoint, in.Addr)
+		in.Addr = door.Addr()
+		s.setup.Registry.Put(in)
+	}
+	if door == nil {
+		s.problem("the lane's instance is not registered as %q", s.link.Endpoint)
+		return
+	}
+	ctx := graylib.WithTag(context.Background(), laneTag)
+	saw, ok := s.send(ctx, s.payload())
+	if !ok {
+		return
+	}
+	s.expect("a call before the crash", saw, laneTag)
+	payload := s.payload()
+	ended := make(chan struct{})
+	ctx, giveUp := context.WithCancel(ctx)
+	defer giveUp()
+	s.hook(payload, func(context.Context) {
+		door.Shut()
+		time.AfterFunc(time.Second, giveUp) // some libraries don't notice, and wait as long as the caller does
+		select {
+		case <-ended:
+		case <-time.After(s.Within):
+		}
+	})
+	_, err := s.link.Call(ctx, payload)
+	close(ended)
+	if err == nil {
+		s.problem("the lane's instance crashed with the call in its hands, and the call ended well")
+	}
+	s.saw(payload) // once
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, saw := range s.sights[payload] {
+		if saw.own != laneTag {
+			s.problems = append(s.problems, fmt.Sprintf("the call was made again: an instance of %q handled it, too", saw.own))
+		}
 	}
 }
 

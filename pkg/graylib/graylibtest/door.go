@@ -9,8 +9,8 @@ import (
 )
 
 // Door stands before a server and can be frozen. Then it is to its callers what a stopped process is (SIGSTOP): the kernel
-// takes connections and bytes, and nothing answers. Thawed, it hands everything on that came meanwhile. It is safe for
-// concurrent use.
+// takes connections and bytes, and nothing answers. Thawed, it hands everything on that came meanwhile. Shut, it is a crashed
+// process. It is safe for concurrent use.
 type Door struct {
 	ln     net.Listener
 	server string
@@ -41,17 +41,22 @@ func NewDoor(t testing.TB, server string) *Door {
 		}
 	})
 	t.Cleanup(func() {
-		_ = ln.Close()
+		d.Shut()
 		d.Thaw()
-		d.mu.Lock()
-		for c := range d.conns {
-			_ = c.Close()
-		}
-		d.conns = nil
-		d.mu.Unlock()
 		all.Wait()
 	})
 	return d
+}
+
+// Shut breaks all connections and refuses further ones, for good: to its callers the server has crashed.
+func (d *Door) Shut() {
+	_ = d.ln.Close()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for c := range d.conns {
+		_ = c.Close()
+	}
+	d.conns = nil
 }
 
 // Addr returns the door's address, host:port.
