@@ -13,6 +13,7 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/graychain/graychain/internal/cli/rulescmd"
 	"github.com/graychain/graychain/internal/cli/target"
@@ -85,21 +86,42 @@ that a request picked by a rule stays in its lane on every hop, through the mess
 		SilenceErrors: true, SilenceUsage: true,
 		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
 	}
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usageError{flagError(cmd, err)} })
 	root.PersistentFlags().String("state", "", "folder of the running suite: logs, data, state (default $"+StateEnv+", else graychain/state in the user's cache folder)")
 	root.AddCommand(newUp(), newDown(), newStatus(), newSend(), newVerdict(), newRules(), newLanes(), newDoctor(), newSign(), newBench(), newVersion())
 	usageErrors(root)
 	return root
 }
 
-// usageErrors marks what is wrong about the arguments of a command, and of those below it, as errors about the command line.
+// flagError says what a flag may be, or where the flags are told.
+func flagError(cmd *cobra.Command, err error) error {
+	var bad *pflag.InvalidValueError
+	if !errors.As(err, &bad) {
+		return fmt.Errorf("%w; %s --help names the flags", err, cmd.CommandPath())
+	}
+	want := map[string]string{"duration": "a duration such as 30s", "int": "a whole number", "int64": "a whole number", "bool": "true or false"}[bad.GetFlag().Value.Type()]
+	if want == "" {
+		return err
+	}
+	return fmt.Errorf("--%s is %q; want %s", bad.GetFlag().Name, bad.GetValue(), want)
+}
+
+// usageErrors marks what is wrong about the arguments of a command, and of those below it, as errors about the command line, and
+// says the command's form.
 func usageErrors(c *cobra.Command) {
 	if args := c.Args; args != nil {
 		c.Args = func(cmd *cobra.Command, a []string) error {
-			if err := args(cmd, a); err != nil {
+			err := args(cmd, a)
+			switch form := "; usage: " + cmd.UseLine(); {
+			case err == nil:
+				return nil
+			case strings.Contains(err.Error(), form):
 				return usageError{err}
+			case cmd.HasSubCommands():
+				return usageError{fmt.Errorf("%w; %s --help names the commands", err, cmd.CommandPath())}
+			default:
+				return usageError{fmt.Errorf("%w%s", err, form)}
 			}
-			return nil
 		}
 	}
 	for _, sub := range c.Commands() {
