@@ -56,6 +56,8 @@ type Options struct {
 	NacosJVM, NamesrvJVM, BrokerJVM []string
 	// Discard says that nobody will use State again: the servers are killed rather than stopped, which is quicker.
 	Discard bool
+	// NoNacos starts RocketMQ alone: Servers has no Nacos, and no address of it.
+	NoNacos bool
 	// NoArchive neither makes nor uses AppCDS archives.
 	NoArchive bool
 	// ReadyLimit bounds the time from a server's start until it is usable; 0 means DefaultReadyLimit.

@@ -31,7 +31,7 @@ const (
 
 // Servers are the three running servers. Its methods may be called from any goroutine.
 type Servers struct {
-	// Nacos, Namesrv and Broker are the servers themselves, for faults.
+	// Nacos, Namesrv and Broker are the servers themselves, for faults. Nacos is nil with Options.NoNacos.
 	Nacos, Namesrv, Broker *Server
 
 	added     []*Server // further brokers
@@ -64,7 +64,13 @@ type Server struct {
 }
 
 // NacosAddr is Nacos's address, host:port, for its clients; the gRPC port is 1000 higher, as they expect.
-func (s *Servers) NacosAddr() string { return s.Nacos.Addr() }
+// With Options.NoNacos it is empty.
+func (s *Servers) NacosAddr() string {
+	if s.Nacos == nil {
+		return ""
+	}
+	return s.Nacos.Addr()
+}
 
 // NamesrvAddr is the name server's address, host:port.
 func (s *Servers) NamesrvAddr() string { return s.Namesrv.Addr() }
@@ -132,19 +138,21 @@ func (s *Servers) start(ctx context.Context, o Options) error {
 	}
 	f := &fetcher{cache: o.Cache, logs: filepath.Join(o.State, "logs"), group: s.group, java: j, record: s.record}
 	// One after the other: Maven's own cache is not made for two writers.
-	nacos, err := f.ensure(ctx, nacosProduct)
-	if err != nil {
-		return err
+	products := []product{nacosProduct, rocketmqProduct}
+	if o.NoNacos {
+		products = products[1:]
 	}
-	rocketmq, err := f.ensure(ctx, rocketmqProduct)
-	if err != nil {
-		return err
+	from := map[string]*installed{}
+	for _, p := range products {
+		if from[p.name], err = f.ensure(ctx, p); err != nil {
+			return err
+		}
 	}
 	var archives map[string][]string
 	if !o.NoArchive {
-		archives = f.archives(ctx, nacos, rocketmq)
+		archives = f.archives(ctx, slices.Collect(maps.Values(from))...)
 	}
-	return launch(ctx, j, map[string]*installed{Nacos: nacos, RocketMQ: rocketmq}, archives)
+	return launch(ctx, j, from, archives)
 }
 
 // starter starts the servers from what is in the cache.
@@ -157,6 +165,9 @@ func (s *Servers) plan(o Options) (starter, error) {
 		name string
 		port Port
 	}{{Nacos, o.Nacos}, {Namesrv, o.Namesrv}, {Broker, o.Broker}} {
+		if want.name == Nacos && o.NoNacos {
+			continue
+		}
 		port, ports, err := s.finder.choose(want.name, want.port)
 		if err != nil {
 			return nil, err
@@ -171,9 +182,15 @@ func (s *Servers) plan(o Options) (starter, error) {
 				log: filepath.Join(o.State, "logs", name+".log"), jvm: append(slices.Clone(archives[product]), jvm...),
 			}
 		}
-		nacos, err := at(Nacos, Nacos, o.NacosJVM).nacos()
-		if err != nil {
-			return err
+		if !o.NoNacos {
+			nacos, err := at(Nacos, Nacos, o.NacosJVM).nacos()
+			if err != nil {
+				return err
+			}
+			if o.Discard {
+				nacos.spec.Grace = proc.KillAtOnce
+			}
+			s.Nacos = &Server{name: Nacos, launch: nacos, limit: o.ReadyLimit, record: s.record, group: s.group}
 		}
 		namesrv, err := at(Namesrv, RocketMQ, o.NamesrvJVM).nameServer()
 		if err != nil {
@@ -194,12 +211,9 @@ func (s *Servers) plan(o Options) (starter, error) {
 		if err != nil {
 			return err
 		}
-		for _, l := range []*launch{&nacos, &namesrv} {
-			if o.Discard {
-				l.spec.Grace = proc.KillAtOnce
-			}
+		if o.Discard {
+			namesrv.spec.Grace = proc.KillAtOnce
 		}
-		s.Nacos = &Server{name: Nacos, launch: nacos, limit: o.ReadyLimit, record: s.record, group: s.group}
 		s.Namesrv = &Server{name: Namesrv, launch: namesrv, limit: o.ReadyLimit, record: s.record, group: s.group}
 		s.Broker = &Server{name: Broker, launch: broker, limit: o.ReadyLimit, record: s.record, group: s.group}
 		s.Namesrv.after = s.routeAgain

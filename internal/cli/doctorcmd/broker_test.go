@@ -41,8 +41,8 @@ func TestBrokerWithoutAnything(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
 	servers, err := localinfra.Start(ctx, localinfra.Options{
-		State: t.TempDir(), Discard: true,
-		Nacos: localinfra.Port{Number: 24848}, Namesrv: localinfra.Port{Number: 24876}, Broker: localinfra.Port{Number: 24911},
+		State: t.TempDir(), Discard: true, NoNacos: true,
+		Namesrv: localinfra.Port{Number: 24876}, Broker: localinfra.Port{Number: 24911},
 		BrokerConfig: map[string]string{"enablePropertyFilter": "false", "autoCreateTopicEnable": "false", "autoCreateSubscriptionGroup": "false"},
 	})
 	if err != nil {
