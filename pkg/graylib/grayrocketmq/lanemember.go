@@ -64,6 +64,8 @@ const (
 	routeEverySlow = 30 * time.Second // the client's own
 	redialFirst    = 50 * time.Millisecond
 	redialMost     = time.Second
+
+	introducePatience = 30 * time.Second // of a broker that takes a connection and doesn't answer; then another is tried
 )
 
 // joinLane joins a lane's group. Its first offsets are set and its filter is checked. No queue is taken before start.
@@ -145,7 +147,7 @@ func (m *laneMember) connect(ctx context.Context, b *laneBroker) error {
 	if err != nil {
 		return err
 	}
-	if err := s.Heartbeat(ctx, m.place.group, m.heartbeat(), m.version); err != nil {
+	if err := m.introduce(ctx, s); err != nil {
 		_ = s.Close()
 		return err
 	}
@@ -154,6 +156,18 @@ func (m *laneMember) connect(ctx context.Context, b *laneBroker) error {
 	m.mu.Unlock()
 	poke(b.members)
 	return nil
+}
+
+// introduce makes the member one of the group's, by a first heartbeat. One that isn't answered in time (the broker has just
+// started, or was frozen) is sent again on the same connection. Were that closed instead, the broker might handle the heartbeat
+// after it had seen the end: it would list a member that nobody is, until it drops it after 120 s, and whose queues would wait.
+func (m *laneMember) introduce(ctx context.Context, s *remoting.Session) error {
+	for began := time.Now(); ; {
+		err := s.Heartbeat(ctx, m.place.group, m.heartbeat(), m.version)
+		if err == nil || !remoting.TimedOut(err) || ctx.Err() != nil || time.Since(began) > introducePatience {
+			return err
+		}
+	}
 }
 
 // heartbeat is what the member says that it subscribes to. It serves those who look at the broker: each pull bears its
