@@ -64,7 +64,7 @@ check-full-messages-kinds: ## of check-full only kinds of sending and consuming,
 
 .PHONY: check-full-messages-faults
 check-full-messages-faults: ## of check-full only faults and settings of brokers and connections, for messages
-	@$(FULL_MESSAGES) '^Test(ConnectionLost|Broker|TwoBrokers|AccessControl|Partitioned|LargestBody)'
+	@$(FULL_MESSAGES) '^Test(ConnectionLost|Broker|TwoBrokers|AccessControl|Partitioned|LargestBody|NoNacos)'
 
 .PHONY: check-full-lanes
 check-full-lanes: ## of check-full only doctor and lanes on brokers of their own, two at once too

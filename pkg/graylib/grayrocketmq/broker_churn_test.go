@@ -160,7 +160,7 @@ func TestCrashOfBoth(t *testing.T) {
 	w.createTopic(queues)
 	y := newTally()
 	w.consumer("", y.handler("survivor"))
-	l := w.load(w.producer(""), "gray", 500)
+	l := w.load(w.producer(""), "gray", 1000)
 	var times []time.Duration
 	for i := range rounds() {
 		// The other stand-in first, so that it has queues of its own before the lane takes all.

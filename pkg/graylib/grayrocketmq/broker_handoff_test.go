@@ -37,6 +37,7 @@ type tally struct {
 	first map[string]time.Time // who -> its first message since arm
 	who   map[string][]string  // id -> all who handled it
 	marks map[string]string    // id -> who marked it as handled, with the idempotency hook
+	at    []time.Time          // of each, in order
 }
 
 func newTally() *tally {
@@ -44,10 +45,11 @@ func newTally() *tally {
 }
 
 func (y *tally) note(who, id string) {
-	now := time.Now()
 	y.mu.Lock()
 	defer y.mu.Unlock()
+	now := time.Now()
 	y.times[id]++
+	y.at = append(y.at, now)
 	y.by[id] = who
 	y.who[id] = append(y.who[id], who)
 	if _, ok := y.first[who]; !ok {
@@ -76,6 +78,17 @@ func (y *tally) afterMark() (again, marked int) {
 		again-- // its own
 	}
 	return again, len(y.marks)
+}
+
+// since is how often messages were handled from then on.
+func (y *tally) since(then time.Time) int {
+	y.mu.Lock()
+	defer y.mu.Unlock()
+	n := len(y.at)
+	for n > 0 && !y.at[n-1].Before(then) {
+		n--
+	}
+	return len(y.at) - n
 }
 
 // arm forgets who handled something.
@@ -148,10 +161,10 @@ func (w *world) load(p rocketmq.Producer, tag graylib.Tag, perSecond int) *load 
 func (w *world) loadTo(topic string, p rocketmq.Producer, tag graylib.Tag, perSecond int) *load {
 	ctx, cancel := context.WithCancel(graylib.WithTag(context.Background(), tag))
 	l := &load{cancel: cancel, began: time.Now()}
-	const senders = 4
+	senders := full(4, 16) // so many that slow sends don't lower the load
 	for range senders {
 		l.wg.Go(func() {
-			tick := time.NewTicker(time.Second * senders / time.Duration(perSecond))
+			tick := time.NewTicker(time.Second * time.Duration(senders) / time.Duration(perSecond))
 			defer tick.Stop()
 			for {
 				select {

@@ -58,6 +58,7 @@ func TestLargestBody(t *testing.T) {
 // TestBrokerSettings runs on a broker that has no property filter and creates neither topics nor groups by itself: each
 // is a named error with what to do, and with filter: client everything works. Then the broker is gone at the start.
 func TestBrokerSettings(t *testing.T) {
+	onlyInFull(t)
 	state := t.TempDir()
 	ctx, servers := ownServers(t, localinfra.Options{State: state, BrokerConfig: map[string]string{
 		"enablePropertyFilter": "false", "autoCreateTopicEnable": "false", "autoCreateSubscriptionGroup": "false",
@@ -133,6 +134,7 @@ func TestBrokerSettings(t *testing.T) {
 // is killed and started again messages go on through the other; nothing is lost.
 func TestTwoBrokers(t *testing.T) {
 	const queues = 4 // on each
+	onlyInFull(t)
 	ctx, servers := ownServers(t, localinfra.Options{})
 	second, err := servers.AddBroker(ctx, "broker-b", localinfra.Port{Number: 23931}, nil)
 	if err != nil {
@@ -207,6 +209,7 @@ func TestAccessControl(t *testing.T) {
 	user := func(name, secret string) string {
 		return fmt.Sprintf(`{%q:%q,%q:%q}`, name, keys.AccessKey, secret, keys.SecretKey)
 	}
+	onlyInFull(t)
 	_, servers := ownServers(t, localinfra.Options{BrokerConfig: map[string]string{
 		"authenticationEnabled":                "true",
 		"authenticationProvider":               "org.apache.rocketmq.auth.authentication.provider.DefaultAuthenticationProvider",

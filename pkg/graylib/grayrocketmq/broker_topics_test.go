@@ -1,7 +1,9 @@
 package grayrocketmq
 
 import (
+	"errors"
 	"slices"
+	"strings"
 	"testing"
 
 	rocketmq "github.com/apache/rocketmq-client-go/v2"
@@ -78,19 +80,37 @@ func TestTopicsDiffer(t *testing.T) {
 	base.exactly(t, "stand-in, what it doesn't want", slices.Concat(common, sell, more, sell2, more2), 0)
 }
 
-// TestUnknownVersion: beside a member of another version nobody takes a queue of the lane's group, and all goes on when it is
-// gone; untagged messages are not concerned.
+// TestUnknownVersion: beside a member of another version, a lane's instance or a stand-in, nobody takes a queue of the lane's
+// group, and all goes on when it is gone; untagged messages are not concerned.
 func TestUnknownVersion(t *testing.T) {
+	for _, tc := range []struct{ name, here, id string }{
+		{"of a lane, its stand-ins are of ours", "", "127.0.0.1@a#gray#own#v9#what-ever"},
+		{"of a stand-in, the lane is of ours", "gray", "127.0.0.1@a#-#standin#v9#what-ever"},
+	} {
+		t.Run(tc.name, func(t *testing.T) { testUnknownVersion(t, graylib.Tag(tc.here), tc.id) })
+	}
+}
+
+// testUnknownVersion has an instance with a tag and one of the baseline, and a member with the id of another version.
+func testUnknownVersion(t *testing.T, here graylib.Tag, id string) {
 	w := newWorld(t, listed(graylib.ModeAuto, "gray"))
 	route := w.createTopic(2)
-	base := newSink()
+	base, ours := newSink(), newSink()
 	w.consumer("", base)
+	if here == "" {
+		ours = base
+	} else {
+		w.consumer(here, ours)
+	}
 	p := w.producer("")
-	first := w.send(p, "gray", 5)
-	eventually(t, "the stand-in handles them", func() bool { return base.all(first) })
+	var first []string
+	eventually(t, "the queues are ours", func() bool {
+		list := w.send(p, "gray", 5)
+		first = append(first, list...)
+		return reached(within, func() bool { return base.all(list) || ours.all(list) }) && ours.all(list)
+	})
 
 	group := graylib.LaneGroup(w.group, "gray")
-	const id = "127.0.0.1@a#gray#own#v9#what-ever"
 	if _, err := ownership.ParseMember(id); err == nil {
 		t.Fatalf("%s is understood", id)
 	}
@@ -106,15 +126,25 @@ func TestUnknownVersion(t *testing.T) {
 		}
 		sessions = append(sessions, s)
 	}
-	eventually(t, "the stand-in has given its queues up", w.idle)
+	eventually(t, "the queues are given up", w.idle)
 	waiting, plain := w.send(p, "gray", 5), w.send(p, "", 5)
 	eventually(t, "untagged messages are handled", func() bool { return base.all(plain) })
-	base.exactly(t, "beside an unknown version", waiting, 0)
+	for _, s := range []*sink{base, ours} {
+		s.exactly(t, "beside an unknown version", waiting, 0)
+	}
 	for _, s := range sessions {
 		_ = s.Close()
 	}
-	eventually(t, "the stand-in goes on", func() bool { return base.all(waiting) })
-	base.exactly(t, "all", slices.Concat(first, waiting, plain), 1)
+	eventually(t, "all goes on", func() bool { return ours.all(waiting) })
+	for _, id := range slices.Concat(first, waiting, plain) {
+		n := base.times(id)
+		if ours != base {
+			n += ours.times(id)
+		}
+		if n != 1 {
+			t.Errorf("%s was handled %d times, want once", id, n)
+		}
+	}
 }
 
 // TestSQLSubscription: an application's SQL92 expression in each sort of group, evaluated by the broker or the client.
@@ -130,6 +160,10 @@ func TestSQLSubscription(t *testing.T) {
 				expr := "amount BETWEEN 5 AND 10 AND (city = 'it''s' OR city IS NULL) -- and no other"
 				if tag == "gray" {
 					expr = "amount > 7" // the lane's version may differ
+				}
+				wrong := consumer.MessageSelector{Type: consumer.SQL92, Expression: "amount BETWEEN 5"}
+				if err := c.Subscribe(w.topic, wrong, s.handle); !errors.Is(err, ErrInvalidOption) || !strings.Contains(err.Error(), wrong.Expression) {
+					t.Errorf("wrong SQL: %v, want ErrInvalidOption that quotes it", err)
 				}
 				if err := c.Subscribe(w.topic, consumer.MessageSelector{Type: consumer.SQL92, Expression: expr}, s.handle); err != nil {
 					t.Fatal(err)

@@ -146,8 +146,14 @@ func newWorldAt(t *testing.T, r *graylibtest.Rules, addr string, keys primitive.
 // runtime is a process's runtime.
 func (w *world) runtime(service string, tag graylib.Tag, r graylib.Reporter) *graylib.Runtime {
 	w.t.Helper()
+	return w.runtimeOf(service, tag, r, w.source)
+}
+
+// runtimeOf is the runtime of a process that has its rules from elsewhere.
+func (w *world) runtimeOf(service string, tag graylib.Tag, r graylib.Reporter, source graylib.RulesSource) *graylib.Runtime {
+	w.t.Helper()
 	opts := []graylib.Option{
-		graylib.WithRules(w.source), graylib.WithLogger(slog.New(slog.NewTextHandler(testLog{w.t, &w.ended}, nil))),
+		graylib.WithRules(source), graylib.WithLogger(slog.New(slog.NewTextHandler(testLog{w.t, &w.ended}, nil))),
 		graylib.WithConfig(graylib.Config{
 			NamesrvAddr: w.namesrv, RocketMQAccessKey: w.keys.AccessKey, RocketMQSecretKey: w.keys.SecretKey,
 		}),
