@@ -143,7 +143,7 @@ func TestBatchesThroughHandoffs(t *testing.T) {
 	handler := func(who string) Handler {
 		return func(_ context.Context, msgs ...*primitive.MessageExt) (consumer.ConsumeResult, error) {
 			for _, m := range msgs {
-				y.note(who, m.MsgId)
+				y.note(who, m.MsgId, standsAt(m))
 			}
 			time.Sleep(20 * time.Millisecond) // the work: batches gather meanwhile
 			return consumer.ConsumeSuccess, nil

@@ -31,30 +31,39 @@ func rounds() int {
 
 // tally is what all instances together handled, by message id.
 type tally struct {
-	mu    sync.Mutex
-	times map[string]int
-	by    map[string]string    // id -> who handled it last
-	first map[string]time.Time // who -> its first message since arm
-	who   map[string][]string  // id -> all who handled it
-	marks map[string]string    // id -> who marked it as handled, with the idempotency hook
-	at    []time.Time          // of each, in order
+	mu     sync.Mutex
+	times  map[string]int
+	places map[string][]string  // id -> where it stands, queue and offset: a client that sends again may have it stored twice
+	by     map[string]string    // id -> who handled it last
+	first  map[string]time.Time // who -> its first message since arm
+	who    map[string][]string  // id -> all who handled it
+	marks  map[string]string    // id -> who marked it as handled, with the idempotency hook
+	at     []time.Time          // of each, in order
 }
 
 func newTally() *tally {
-	return &tally{times: make(map[string]int), by: make(map[string]string), first: make(map[string]time.Time), who: make(map[string][]string), marks: make(map[string]string)}
+	return &tally{times: make(map[string]int), places: make(map[string][]string), by: make(map[string]string), first: make(map[string]time.Time), who: make(map[string][]string), marks: make(map[string]string)}
 }
 
-func (y *tally) note(who, id string) {
+func (y *tally) note(who, id, where string) {
 	y.mu.Lock()
 	defer y.mu.Unlock()
 	now := time.Now()
 	y.times[id]++
+	if !slices.Contains(y.places[id], where) {
+		y.places[id] = append(y.places[id], where)
+	}
 	y.at = append(y.at, now)
 	y.by[id] = who
 	y.who[id] = append(y.who[id], who)
 	if _, ok := y.first[who]; !ok {
 		y.first[who] = now
 	}
+}
+
+// standsAt is where a message stands.
+func standsAt(m *primitive.MessageExt) string {
+	return fmt.Sprintf("%s@%d", queueName(m.Queue), m.QueueOffset)
 }
 
 // mark notes that a message was marked as handled.
@@ -117,7 +126,7 @@ func (y *tally) has(ids []string) bool {
 	return !slices.ContainsFunc(ids, func(id string) bool { return y.times[id] == 0 })
 }
 
-// judge counts the messages lost, and the deliveries beyond the first.
+// judge counts the messages lost, and the deliveries beyond the first of each place where a message stands.
 func (y *tally) judge(ids []string) (lost, repeated int) {
 	y.mu.Lock()
 	defer y.mu.Unlock()
@@ -126,7 +135,7 @@ func (y *tally) judge(ids []string) (lost, repeated int) {
 		case n == 0:
 			lost++
 		case n > 1:
-			repeated += n - 1
+			repeated += n - len(y.places[id])
 		}
 	}
 	return lost, repeated
@@ -136,7 +145,7 @@ func (y *tally) judge(ids []string) (lost, repeated int) {
 func (y *tally) handler(who string) *sink {
 	s := newSink()
 	s.act = func(ctx context.Context, m *primitive.MessageExt) consumer.ConsumeResult {
-		y.note(who, m.MsgId)
+		y.note(who, m.MsgId, standsAt(m))
 		time.Sleep(3 * time.Millisecond) // the work
 		return consumer.ConsumeSuccess
 	}
@@ -308,7 +317,7 @@ func TestKilledProcess(t *testing.T) {
 	var out sync.Mutex
 	s.act = func(_ context.Context, m *primitive.MessageExt) consumer.ConsumeResult {
 		out.Lock()
-		fmt.Println("handled", m.MsgId)
+		fmt.Println("handled", m.MsgId, standsAt(m))
 		out.Unlock()
 		time.Sleep(3 * time.Millisecond) // the work
 		return consumer.ConsumeSuccess
@@ -343,8 +352,10 @@ func (w *world) child(tag graylib.Tag, y *tally, who string) (kill func()) {
 	go func() {
 		defer close(read)
 		for lines := bufio.NewScanner(out); lines.Scan(); {
-			if id, ok := strings.CutPrefix(lines.Text(), "handled "); ok {
-				y.note(who, id)
+			if handled, ok := strings.CutPrefix(lines.Text(), "handled "); ok {
+				if id, where, whole := strings.Cut(handled, " "); whole { // the kill may cut a line off
+					y.note(who, id, where)
+				}
 			} else if id, ok := strings.CutPrefix(lines.Text(), "marked "); ok {
 				y.mark(who, id)
 			}
