@@ -11,18 +11,25 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/graychain/graychain/internal/cli/target"
+	"github.com/graychain/graychain/pkg/graylib"
 	"github.com/graychain/graychain/pkg/graylib/grayrocketmq/lanestate"
 	"github.com/graychain/graychain/pkg/graylib/rules"
 )
 
 func newForget(deps target.Deps) *cobra.Command {
-	var wait time.Duration
+	var (
+		wait    time.Duration
+		unheard bool
+	)
 	cmd := &cobra.Command{
 		Use:   "forget TAG",
 		Short: "Let a retired lane leave the rules, when nothing of it is left",
 		Long: `Publishes that the lane owns what is stored until 30 s from now and nothing later, waits until that is past by 30 s and all
 of it has been consumed, retries included, and takes the lane out of the rules. From then on its tag is an unlisted one,
 whose messages are the baseline's.
+
+All members of the consumer groups concerned must go by the rules as they are published, as the instances' status says: one that is
+cut off from Nacos would go on as if the lane were listed, and handle what others take for the baseline's.
 
 An interrupt changes nothing: a second run goes on where the first was. Until 30 s after the time that it names the lane can be
 listed again (` + "`graychain rules edit`: take `until` out" + `), as if nothing had been; afterwards its tag can be listed anew once the lane has left.`,
@@ -33,17 +40,22 @@ listed again (` + "`graychain rules edit`: take `until` out" + `), as if nothing
 			if err != nil {
 				return err
 			}
+			e.unheard = unheard
 			return e.forget()
 		},
 	}
 	cmd.Flags().DurationVar(&wait, "wait", defaultWait, "how long to wait for the left-over messages; 0 = publish the time alone")
+	cmd.Flags().BoolVar(&unheard, "unheard", false, "go on though members of the groups don't say which rules they go by (they have no status page, say); see to it yourself that they have read them")
 	return cmd
 }
+
+// errUnaware is wrapped where a member may not know what is about to be published.
+var errUnaware = errors.New("not every member goes by the rules as they are published; with --unheard that isn't looked at")
 
 func (e *ending) forget() error {
 	// Where brokers and groups can't be read, nobody could tell later what is left: find out before anything is changed.
 	ctx, cancel := context.WithTimeout(e.cmd.Context(), lookWithin)
-	_, _, _, err := e.where(ctx)
+	err := e.allAware(ctx)
 	cancel()
 	if err != nil {
 		return fmt.Errorf("nothing was changed: %w", err)
@@ -97,7 +109,9 @@ func (e *ending) mayLeave(ctx context.Context, until time.Time, countdown bool) 
 	if err != nil {
 		return "", err
 	}
+	var revision int64
 	if doc != nil { // an emptied document: every reader keeps the last good one
+		revision = doc.Revision
 		if err := doc.Forgets(e.tag, until); err != nil {
 			return "", err
 		}
@@ -141,5 +155,27 @@ func (e *ending) mayLeave(ctx context.Context, until time.Time, countdown bool) 
 	if n := halves[e.tag]; n > 0 {
 		parts = append(parts, fmt.Sprintf("%d in open transactions", n))
 	}
+	if len(parts) == 0 {
+		return e.unaware(ctx, revision)
+	}
 	return strings.Join(parts, "; "), nil
+}
+
+// allAware returns an error where the brokers can't be asked, or where a member doesn't go by the rules that are published.
+func (e *ending) allAware(ctx context.Context) error {
+	if _, _, _, err := e.where(ctx); err != nil {
+		return err
+	}
+	doc, err := e.document(ctx)
+	if err != nil || doc == nil {
+		return err // publishing says what there is to say of an empty document
+	}
+	if lane, err := doc.Lane(e.tag); err != nil || lane.State != graylib.LaneRetired {
+		return nil // nor is there anything to forget: publishing says so
+	}
+	why, err := e.unaware(ctx, doc.Revision)
+	if err == nil && why != "" {
+		err = fmt.Errorf("%w: %s", errUnaware, why)
+	}
+	return err
 }

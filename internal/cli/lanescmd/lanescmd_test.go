@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -38,6 +39,7 @@ type centre struct {
 	mu        sync.Mutex
 	content   string
 	instances []graylib.Instance
+	behind    atomic.Int64 // so many revisions its readers are behind
 	watchers  []func(graylib.Rules)
 }
 
@@ -88,7 +90,7 @@ func (c *centre) Rules() graylib.Rules {
 }
 
 func (c *centre) Status() graylib.RulesStatus {
-	return graylib.RulesStatus{Revision: c.Rules().Revision(), Origin: "nacos", ReadAt: time.Now()}
+	return graylib.RulesStatus{Revision: c.Rules().Revision() - c.behind.Load(), Origin: "nacos", ReadAt: time.Now()}
 }
 
 func (c *centre) Watch(fn func(graylib.Rules)) func() {
@@ -405,8 +407,23 @@ func TestForgetInterrupted(t *testing.T) {
 		t.Fatal(err)
 	}
 	retired := w.text()
+	w.behind.Store(1)
+	if _, err := w.lanes("forget", "gray"); !errors.Is(err, errUnaware) || !strings.Contains(err.Error(), "goes by revision 3 of the rules, which is before 4") || w.text() != retired {
+		t.Errorf("with an instance that hasn't read the rules: %v; the document is\n%s", err, w.text())
+	}
+	w.behind.Store(0)
+	heard := w.instances
+	w.instances = append([]graylib.Instance{}, heard...)
+	w.instances[0].ID = "a-2" // whose status that isn't
+	if _, err := w.lanes("forget", "gray", "--wait", "0"); err != nil {
+		t.Errorf("without any instance of its own in the registry: %v", err)
+	}
+	w.instances = heard
+	if err := w.Publish(t.Context(), []byte(strings.Replace(retired, "revision: 4", "revision: 6", 1)), sum(w.text())); err != nil {
+		t.Fatal(err)
+	}
 	ended := w.forgetting(t.Context())
-	again := strings.Replace(retired, "revision: 4", "revision: 6", 1)
+	again := strings.Replace(retired, "revision: 4", "revision: 8", 1)
 	if err := w.Publish(t.Context(), []byte(again), sum(w.text())); err != nil {
 		t.Fatal(err)
 	}
@@ -421,20 +438,20 @@ func TestForgetInterrupted(t *testing.T) {
 	if err := <-ended; err == nil || !strings.HasPrefix(err.Error(), "interrupted: ") || w.text() != before {
 		t.Errorf("interrupted: %v; the document is\n%s", err, w.text())
 	}
-	if out, err := w.lanes("forget", "gray", "--wait", "0"); err != nil || w.text() != before || !strings.HasSuffix(out, " on, since revision 7 or before\n") {
+	if out, err := w.lanes("forget", "gray", "--wait", "0"); err != nil || w.text() != before || !strings.HasSuffix(out, " on, since revision 9 or before\n") {
 		t.Errorf("going on changed the document: %v\n%s\n%s", err, out, w.text())
 	}
 
 	past := strings.Replace(again, "state: retired\n", "state: retired\n  until: "+time.Now().Add(-time.Minute).UTC().Format(time.RFC3339)+"\n", 1)
-	past = strings.Replace(past, "revision: 6", "revision: 8", 1)
+	past = strings.Replace(past, "revision: 8", "revision: 10", 1)
 	if err := w.Publish(t.Context(), []byte(past), sum(before)); err != nil {
 		t.Fatal(err)
 	}
 	out, err := w.lanes("forget", "gray")
-	if err != nil || !strings.Contains(out, "\nlane gray has left the rules, revision 9\n") {
+	if err != nil || !strings.Contains(out, "\nlane gray has left the rules, revision 11\n") {
 		t.Errorf("forget: %v\n%s", err, out)
 	}
-	if diff := cmp.Diff("revision: 9\nlanes:\nmessages:\n- {consumer: a, baseline: auto}\n", w.text()); diff != "" {
+	if diff := cmp.Diff("revision: 11\nlanes:\nmessages:\n- {consumer: a, baseline: auto}\n", w.text()); diff != "" {
 		t.Errorf("the document (-want +got):\n%s", diff)
 	}
 	if _, err := w.lanes("forget", "gray"); !errors.Is(err, rules.ErrNoLane) {

@@ -64,6 +64,8 @@ type ending struct {
 	wait time.Duration
 	said string          // what was said last of what can't be known
 	seen map[string]bool // brokers that were registered at some look
+
+	unheard bool // go on without knowing which rules all members go by
 }
 
 func begin(cmd *cobra.Command, deps target.Deps, arg string, wait time.Duration) (*ending, func(), error) {

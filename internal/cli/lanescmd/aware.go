@@ -1,0 +1,66 @@
+package lanescmd
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/graychain/graychain/internal/fleet"
+	"github.com/graychain/graychain/pkg/graylib"
+	"github.com/graychain/graychain/pkg/graylib/grayrocketmq/lanestate"
+)
+
+// unaware names a live member of the groups that handle the lane's messages of which it can't be said that it goes by the
+// rules of that revision or later ones, "" where there is none. Cut off from Nacos it would go on as if the lane were not being
+// forgotten, and handle what others take for the baseline's.
+func (e *ending) unaware(ctx context.Context, revision int64) (string, error) {
+	if e.unheard {
+		return "", nil
+	}
+	brokers, _, known, err := e.where(ctx)
+	if err != nil {
+		return "", err
+	}
+	instances, err := fleet.Ask(ctx, e.nacos)
+	if err != nil {
+		return "", err
+	}
+	var bases []string                        // of this system: brokers may serve others, too
+	owners := make(map[string]fleet.Instance) // by client id
+	for _, in := range instances {
+		if in.Status == nil {
+			continue
+		}
+		for _, c := range in.Status.Consumers {
+			bases = append(bases, c.Group)
+			for _, g := range c.Groups {
+				owners[g.Member] = in
+			}
+		}
+	}
+	slices.Sort(bases)
+	for _, base := range slices.Compact(bases) {
+		for _, of := range []lanestate.Of{{Base: base, Kind: graylib.GroupLane, Lane: e.tag}, {Base: base, Kind: graylib.GroupTagged}} {
+			if !known[of.Name()] {
+				continue
+			}
+			for _, broker := range slices.Sorted(maps.Keys(brokers)) {
+				ids, err := e.reader.API().Members(ctx, brokers[broker], of.Name())
+				if err != nil {
+					return "", fmt.Errorf("broker %q: %w", broker, err)
+				}
+				for _, id := range ids {
+					in, spoken := owners[id]
+					switch {
+					case !spoken:
+						return fmt.Sprintf("member %q of group %q at broker %q: no live instance in the registry says that it is its own, so nobody knows by which rules it goes", id, of.Name(), broker), nil
+					case in.Status.Rules.Revision < revision:
+						return fmt.Sprintf("%s of %s at %s, a member of group %q, goes by revision %d of the rules, which is before %d", in.ID, in.Service, in.Addr, of.Name(), in.Status.Rules.Revision, revision), nil
+					}
+				}
+			}
+		}
+	}
+	return "", nil
+}
