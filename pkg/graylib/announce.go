@@ -42,7 +42,8 @@ type Announcement struct {
 	known   bool               // callers may have heard of it; read once stopped is closed
 
 	withdrawing sync.Once
-	err         error // of Withdraw
+	withdrawn   chan struct{} // closed when it is over
+	err         error         // of Withdraw; read once withdrawn is closed
 }
 
 // Announce offers an endpoint: it is registered in the background, again and again until the registry takes it, so that a
@@ -66,7 +67,7 @@ func (rt *Runtime) Announce(r Registration) *Announcement {
 		r.Metadata = metadata
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	a := &Announcement{rt: rt, reg: r, cancel: cancel, stopped: make(chan struct{})}
+	a := &Announcement{rt: rt, reg: r, cancel: cancel, stopped: make(chan struct{}), withdrawn: make(chan struct{})}
 	if rt.registry == nil {
 		close(a.stopped)
 	} else {
@@ -117,13 +118,22 @@ func (a *Announcement) run(ctx context.Context) {
 // Withdraw takes the endpoint back, and then waits for the settle time, in which callers drop the route: after it the
 // server may stop without losing a request. It must be called while the server still serves. The process is not ready from
 // here on. Further calls wait for the first one and return its error; where the endpoint was never
-// registered there is nothing to settle. When ctx ends, it stops waiting. The error says why the registry
-// didn't take it back, or that ctx ended; the server may stop all the same.
+// registered there is nothing to settle. When ctx ends, a call stops waiting; that of the first one ends the withdrawing itself. The
+// error says why the registry didn't take it back, or that ctx ended; the server may stop all the same.
 func (a *Announcement) Withdraw(ctx context.Context, settle time.Duration) error {
-	a.withdrawing.Do(func() {
+	first := false
+	a.withdrawing.Do(func() { first = true })
+	if first {
 		a.err = a.withdraw(ctx, settle)
-	})
-	return a.err
+		close(a.withdrawn)
+		return a.err
+	}
+	select {
+	case <-a.withdrawn:
+		return a.err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 func (a *Announcement) withdraw(ctx context.Context, settle time.Duration) error {

@@ -57,6 +57,34 @@ func TestAnnounceOutlastsARegistryThatIsAway(t *testing.T) {
 	}
 }
 
+func TestWithdrawWaitsAsLongAsItsOwnContext(t *testing.T) {
+	reg := graylibtest.NewRegistry()
+	rt := runtimeOn(t, reg, graylib.Identity{Service: "b", Instance: "b-1"})
+	a := rt.Announce(graylib.Registration{Service: "b", Addr: "127.0.0.1:1", Weight: 1})
+	eventually(t, "it is registered", func() bool { return len(reg.Instances("b")) == 1 })
+	ctx, cancel := context.WithCancel(t.Context())
+	first := make(chan error, 1)
+	go func() { first <- a.Withdraw(ctx, time.Hour) }()
+	eventually(t, "it is withdrawn", func() bool { return len(reg.Instances("b")) == 0 })
+	ended, end := context.WithCancel(t.Context())
+	end()
+	if err := a.Withdraw(ended, 0); !errors.Is(err, context.Canceled) {
+		t.Errorf("a second call whose context has ended: %v", err)
+	}
+	select {
+	case err := <-first:
+		t.Errorf("the first one is over: %v", err)
+	default:
+	}
+	cancel()
+	if err := <-first; !errors.Is(err, context.Canceled) {
+		t.Errorf("the first call: %v", err)
+	}
+	if err := a.Withdraw(t.Context(), 0); !errors.Is(err, context.Canceled) {
+		t.Errorf("a call afterwards: %v, want the first one's error", err)
+	}
+}
+
 func TestWithdrawOfWhatNeverWasRegisteredDoesNotSettle(t *testing.T) {
 	reg := graylibtest.NewRegistry()
 	reg.SetDown(true)
