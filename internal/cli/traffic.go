@@ -136,7 +136,7 @@ func traffic(ctx context.Context, client sender, plan trafficPlan, t *table) *wi
 
 	began := time.Now()
 	last := began
-	flush := func() {
+	flush := func() *window {
 		mu.Lock()
 		w := current
 		current = newWindow()
@@ -144,7 +144,7 @@ func traffic(ctx context.Context, client sender, plan trafficPlan, t *table) *wi
 		w.span, last = now.Sub(last), now
 		total.add(w)
 		mu.Unlock()
-		t.show(w, now.Sub(began))
+		return w
 	}
 
 	end := time.NewTimer(plan.span)
@@ -162,7 +162,7 @@ loop:
 		case <-end.C:
 			break loop
 		case <-second.C:
-			flush()
+			t.show(flush(), time.Since(began))
 		case <-next.C:
 			// All that is due by now: a late timer sends several at once, so the rate holds.
 			for due := int(time.Since(began).Seconds()*plan.qps) + 1; sent < due && ctx.Err() == nil; sent++ {
@@ -187,7 +187,7 @@ loop:
 		}
 	}
 	flying.Wait()
-	flush()
+	flush() // a fraction of a second, which counts in the sums alone
 	t.summary(total, plan)
 	return total
 }
@@ -197,7 +197,7 @@ type table struct {
 	out   io.Writer
 	paint *draw.Painter
 	live  bool
-	drawn int
+	drawn int    // lines that stand there
 	rows  []seen // as far as they were ever seen, so that rows don't jump
 }
 
@@ -225,6 +225,10 @@ func (t *table) show(w *window, at time.Duration) {
 		return
 	}
 	if !t.live {
+		if t.drawn == 0 {
+			t.drawn++
+			_, _ = fmt.Fprintln(t.out, "per second: requests, and hops by service and own tag")
+		}
 		cells := []string{fmt.Sprintf("%4.0fs  %6.1f/s", at.Seconds(), rate(w.requests, w))}
 		for _, k := range t.rows {
 			cells = append(cells, fmt.Sprintf("%s %.0f", label(k), rate(w.hops[k], w)))
