@@ -54,7 +54,10 @@ type Rules struct {
 	lastRead string
 	everRead bool
 	away     bool
+	unkept   *document // in force, and not written to the disk yet
 	watchers map[*func(graylib.Rules)]struct{}
+
+	keeping sync.Mutex // held before mu, while the disk is written to
 }
 
 var _ graylib.RulesSource = (*Rules)(nil)
@@ -238,6 +241,7 @@ func (s *Rules) revision() int64 {
 
 // take judges what a read that began at a time returned, and tells whether it is another text than the last read's.
 func (s *Rules) take(content string, began time.Time) (changed bool) {
+	defer s.keep()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	changed = !s.everRead || content != s.lastRead
@@ -272,6 +276,7 @@ func (s *Rules) offer(content string, at time.Time) {
 	if strings.TrimSpace(content) == "" {
 		return
 	}
+	defer s.keep()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.current != nil && s.current.content == content {
@@ -300,12 +305,27 @@ func (s *Rules) judge(content string, began time.Time) {
 	s.accept(d, began)
 }
 
-// accept puts a document in force that Nacos told of at a time. It is called with the lock held.
+// accept puts a document in force that Nacos told of at a time. It is called with the lock held; keep follows without it.
 func (s *Rules) accept(d *document, at time.Time) {
 	old := s.revision()
 	s.refusal, s.readAt = "", at
 	s.putInForce(d, originNacos)
 	s.log.Info("rules in force", "revision", s.revision(), "before", old)
+	s.unkept = d
+}
+
+// keep writes the document in force to the disk, where it isn't there yet. It is called without the lock: a disk may take long, and
+// the status doesn't wait for it.
+func (s *Rules) keep() {
+	s.keeping.Lock()
+	defer s.keeping.Unlock()
+	s.mu.Lock()
+	d := s.unkept
+	s.unkept = nil
+	s.mu.Unlock()
+	if d == nil {
+		return
+	}
 	if err := s.disk.save([]byte(d.content)); err != nil {
 		s.log.Warn("the rules can't be kept on disk: a start with Nacos away will know none; set "+graylib.EnvState+
 			" to a folder that can be written", "path", s.disk.path, "error", err)

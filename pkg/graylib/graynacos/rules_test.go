@@ -2,6 +2,7 @@ package graynacos
 
 import (
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -176,6 +177,28 @@ func TestRulesRefuseTheFirstDocument(t *testing.T) {
 		synctest.Wait()
 		wantStatus(t, s, 0, originNone)
 	})
+}
+
+// TestStatusDoesNotWaitForTheDisk: while the disk takes its time, the document that came is in force, and the status says so.
+func TestStatusDoesNotWaitForTheDisk(t *testing.T) {
+	d := disk{filepath.Join(t.TempDir(), "graychain.yaml")}
+	s := &Rules{disk: d, watchers: make(map[*func(graylib.Rules)]struct{}), log: slog.New(slog.DiscardHandler)}
+	s.keeping.Lock() // as while it is written to
+	offered := make(chan struct{})
+	go func() {
+		defer close(offered)
+		s.offer(doc(8, "gray"), time.Now())
+	}()
+	for deadline := time.Now().Add(30 * time.Second); s.Status().Revision != 8; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("the document isn't in force while the disk is written to")
+		}
+	}
+	s.keeping.Unlock()
+	<-offered
+	if content, err := d.load(); err != nil || string(content) != doc(8, "gray") {
+		t.Errorf("on disk: %q, %v", content, err)
+	}
 }
 
 func TestRulesFromDisk(t *testing.T) {
