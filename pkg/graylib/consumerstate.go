@@ -55,7 +55,7 @@ type GroupState struct {
 	Modes    map[string]Mode `json:"modes,omitempty"`  // in a lane's group: the mode in force, by topic
 	Running  int             `json:"running"`          // messages that were begun and haven't ended
 	Queues   []QueueState    `json:"queues"`           // held, or being taken or given; sorted
-	Away     []string        `json:"away,omitempty"`   // brokers that have had queues of its topics since it joined, and to which it has no connection now; sorted
+	Away     []string        `json:"away,omitempty"`   // brokers with queues of its topics that have no master, or to which it has no connection now, also those that are gone since it joined; sorted
 	Lag      int64           `json:"lag"`              // the sum over the queues held, but for retries
 	RetryLag int64           `json:"retryLag"`         // the same of the group's own retry topic
 }

@@ -23,6 +23,7 @@ type checks struct {
 
 	filters []error            // one for each filter that a broker compiles
 	lacks   [][]error          // by broker and group: why the group isn't there
+	gone    error              // why a broker could not be reached; then nothing else counts
 	unset   map[beginning]bool // where a queue has no offset, or it isn't known whether it has
 }
 
@@ -77,6 +78,9 @@ func (c *Consumer) check(ctx context.Context, join, all []place, subs []*subscri
 		}
 	}
 	errs := atOnce(len(asks), func(i int) error { return asks[i]() })
+	if i := slices.IndexFunc(errs, func(err error) bool { return errors.Is(err, remoting.ErrUnreachable) }); i >= 0 {
+		k.gone = errs[i]
+	}
 	k.filters, errs = errs[:filters], errs[filters:]
 	for range k.brokers {
 		k.lacks, errs = append(k.lacks, errs[:len(k.groups)]), errs[len(k.groups):]

@@ -216,7 +216,16 @@ func (k *keeper) join(ctx context.Context, subs []*subscription, join, prepare [
 	if !c.broadcasting() { // each instance keeps its own offsets
 		offsets = f
 	}
-	asked := c.check(ctx, join, all, subs, routes, retries, offsets)
+	asked, away := c.check(ctx, join, all, subs, present(routes), present(retries), offsets), masterless(routes)
+	if asked.gone != nil {
+		// The others are not to wait for it.
+		c.unreachable(ctx, routes, away)
+		asked = c.check(ctx, join, all, subs, without(routes, away), without(retries, away), offsets)
+	}
+	if err := c.some(routes, away, asked); err != nil {
+		return err
+	}
+	routes = without(routes, away)
 	if err := firstError(asked.filters); err != nil {
 		return err
 	}
@@ -232,6 +241,9 @@ func (k *keeper) join(ctx context.Context, subs []*subscription, join, prepare [
 		for _, s := range subs {
 			if !asked.unset[beginning{p.group, s.topic}] {
 				continue
+			}
+			if err := f.mayBegin(ctx, p, routes[s.topic], away); err != nil {
+				return err
 			}
 			if err := f.set(ctx, p, routes[s.topic]); err != nil {
 				return err
@@ -259,6 +271,9 @@ func (k *keeper) join(ctx context.Context, subs []*subscription, join, prepare [
 		}
 		c.mu.Unlock()
 		m.start()
+		if lm, ok := m.(*laneMember); ok && len(away) > 0 {
+			poke(lm.reroute)
+		}
 		c.log().Info("joined a group", "group", p.group)
 	}
 	return nil

@@ -18,7 +18,12 @@ func (m *laneMember) balance(b *laneBroker) {
 	now := time.Now()
 	byTopic := make(map[string][]ownership.Queue)
 	for q, lq := range m.queues {
-		if lq.b == b {
+		switch {
+		case lq.b != b:
+		case lq.gone:
+			lq.machine.Want(now, false)
+			poke(lq.kick)
+		default:
 			byTopic[q.Topic] = append(byTopic[q.Topic], ownership.Queue{Topic: q.Topic, Broker: q.Broker, ID: q.ID})
 		}
 	}
@@ -51,8 +56,13 @@ func (m *laneMember) allocate(b *laneBroker, topic string, queues []ownership.Qu
 		return ownership.Allocate(m.id, b.roster.IDs(), m.mode(topic), queues)
 	}
 	var all []*primitive.MessageQueue // of all brokers: that is what strategies are made for
-	for q := range m.queues {
-		if q.Topic == topic {
+	for q, lq := range m.queues {
+		if q.Topic == topic && !lq.gone {
+			all = append(all, &primitive.MessageQueue{Topic: q.Topic, BrokerName: q.Broker, QueueId: q.ID})
+		}
+	}
+	for q := range m.lacking { // those who know the broker from before count them
+		if q.Topic == topic && m.queues[q] == nil {
 			all = append(all, &primitive.MessageQueue{Topic: q.Topic, BrokerName: q.Broker, QueueId: q.ID})
 		}
 	}

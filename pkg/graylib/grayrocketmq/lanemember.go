@@ -3,6 +3,7 @@ package grayrocketmq
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"net"
 	"sync"
 	"time"
@@ -41,6 +42,9 @@ type laneMember struct {
 	leaving  bool
 	resume   chan struct{} // while suspended; closed by resuming
 	dropped  map[string]bool
+	joining  bool                    // its first brokers are being met, which were looked at before
+	lacking  map[remoting.Queue]bool // of brokers without a master, by the last routes
+	unmet    error                   // why the last broker that was new couldn't be connected
 	running  int
 	unlisted bool // the list has a member that can't be understood
 }
@@ -53,17 +57,19 @@ type laneBroker struct {
 	session *remoting.Session // nil while there is no connection
 	members chan struct{}     // holds one: the group's list has changed
 
+	checked   bool                 // whether it takes the filter and has the group; by whoever connects alone
 	elsewhere string               // the address that the last route named, where it isn't the connection's
 	told      map[string]time.Time // when it was logged last that the broker refuses pulls, by reason
 }
 
 // Times of a membership.
 const (
-	heartbeatEvery = 20 * time.Second // brokers forget a member after 120 s
-	listEvery      = 20 * time.Second // in case that a notification was lost; the client's own rebalance interval
-	routeEverySlow = 30 * time.Second // the client's own
-	redialFirst    = 50 * time.Millisecond
-	redialMost     = time.Second
+	heartbeatEvery    = 20 * time.Second // brokers forget a member after 120 s
+	listEvery         = 20 * time.Second // in case that a notification was lost; the client's own rebalance interval
+	routeEverySlow    = 30 * time.Second // the client's own
+	routeEveryLacking = 5 * time.Second  // while a broker has no master
+	redialFirst       = 50 * time.Millisecond
+	redialMost        = time.Second
 
 	introducePatience = 30 * time.Second // of a broker that takes a connection and doesn't answer; then another is tried
 )
@@ -85,7 +91,7 @@ func (c *Consumer) joinLane(ctx context.Context, p place, subs []*subscription, 
 		version: time.Now().UnixMilli(),
 		config:  ownership.Config{Drain: c.opts.drain}.WithDefaults(),
 		slots:   make(map[string]chan struct{}), rules: make(chan struct{}, 1), reroute: make(chan struct{}, 1),
-		brokers: make(map[string]*laneBroker), queues: make(map[remoting.Queue]*laneQueue), dropped: make(map[string]bool),
+		brokers: make(map[string]*laneBroker), queues: make(map[remoting.Queue]*laneQueue), dropped: make(map[string]bool), lacking: make(map[remoting.Queue]bool),
 	}
 	for _, s := range subs {
 		m.slots[s.topic] = make(chan struct{}, c.set.goroutines)
@@ -93,11 +99,14 @@ func (c *Consumer) joinLane(ctx context.Context, p place, subs []*subscription, 
 	m.slots[retryTopic(p.group)] = make(chan struct{}, c.set.goroutines)
 	m.ctx, m.cancel = context.WithCancel(context.WithoutCancel(ctx)) // it outlives its start
 	m.crew = newCrew(m.ctx.Done())
-	if err := m.route(ctx, routes); err != nil {
+	m.joining = true
+	m.route(ctx, routes)
+	m.joining = false
+	if !m.connectedToAny() {
 		m.cancel()
 		m.closeSessions()
 		m.wg.Wait()
-		return nil, fmt.Errorf("group %q: %w", p.group, err)
+		return nil, fmt.Errorf("group %q: %w", p.group, m.unmet)
 	}
 	m.unwatch = c.rt.RulesSource().Watch(func(graylib.Rules) { poke(m.rules) })
 	m.wg.Go(m.watch)
@@ -134,11 +143,30 @@ func sleep(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// connect makes the connection to a broker, and makes the member one of the group's.
+// connectedToAny tells whether a broker is connected, or none is known yet.
+func (m *laneMember) connectedToAny() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, b := range m.brokers {
+		if b.session != nil {
+			return true
+		}
+	}
+	return len(m.brokers) == 0
+}
+
+// connect makes the connection to a broker, and makes the member one of the group's. A broker that wasn't there when the group was
+// joined is looked at first, as the others were then.
 func (m *laneMember) connect(ctx context.Context, b *laneBroker) error {
 	m.mu.Lock()
 	addr := b.addr
 	m.mu.Unlock()
+	if !b.checked {
+		if err := m.c.admit(ctx, m.place, m.subs, b.name, addr); err != nil {
+			return err
+		}
+		b.checked = true
+	}
 	s, err := m.c.api.Open(ctx, addr, m.id, func(group string) {
 		if group == m.place.group {
 			poke(b.members)
@@ -188,8 +216,9 @@ func (m *laneMember) filter(s *subscription) remoting.Subscription {
 // keepBroker keeps the member in the group at one broker.
 func (m *laneMember) keepBroker(b *laneBroker) {
 	defer m.closeSessions() // a connection may have been made while the others were closed
+	met := false
 	for {
-		m.attend(b)
+		met = m.attend(b) || met
 		m.connected(b, false)
 		for wait := redialFirst; ; wait = min(2*wait, redialMost) {
 			if m.ctx.Err() != nil || !sleep(m.ctx, wait) {
@@ -199,7 +228,11 @@ func (m *laneMember) keepBroker(b *laneBroker) {
 			if err == nil {
 				break
 			}
-			m.c.log().Debug("no connection to a broker yet", "group", m.place.group, "broker", b.name, "error", err)
+			level := slog.LevelDebug
+			if !met && wait == redialFirst { // whose connection was lost was told
+				level = slog.LevelWarn
+			}
+			m.c.log().Log(m.ctx, level, "no connection to a broker yet: its queues wait", "group", m.place.group, "broker", b.name, "error", err)
 			poke(m.reroute) // it may be another machine by now
 		}
 		m.connected(b, true)
@@ -211,11 +244,12 @@ func (m *laneMember) connected(b *laneBroker, up bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if !up {
-		if b.session != nil {
+		had := b.session != nil
+		if had {
 			_ = b.session.Close()
 		}
 		b.session = nil
-		if m.ctx.Err() == nil {
+		if had && m.ctx.Err() == nil {
 			m.c.log().Warn("the connection to a broker was lost", "group", m.place.group, "broker", b.name)
 		}
 	}
@@ -228,20 +262,23 @@ func (m *laneMember) connected(b *laneBroker, up bool) {
 	}
 }
 
-// attend serves a connection until it is lost.
-func (m *laneMember) attend(b *laneBroker) {
+// attend serves a connection until it is lost. It tells whether there was one.
+func (m *laneMember) attend(b *laneBroker) bool {
 	m.mu.Lock()
 	s := b.session
 	m.mu.Unlock()
+	if s == nil {
+		return false
+	}
 	beat, list := time.NewTicker(heartbeatEvery), time.NewTicker(listEvery)
 	defer beat.Stop()
 	defer list.Stop()
 	for {
 		select {
 		case <-m.ctx.Done():
-			return
+			return true
 		case <-s.Done():
-			return
+			return true
 		case <-beat.C:
 			if err := s.Heartbeat(m.ctx, m.place.group, m.heartbeat(), m.version); err != nil && m.ctx.Err() == nil {
 				m.c.log().Warn("a heartbeat failed", "group", m.place.group, "broker", b.name, "error", err)
@@ -268,11 +305,17 @@ func (m *laneMember) readList(b *laneBroker, s *remoting.Session) error {
 	return nil
 }
 
-// live tells whether an instance of the lane's own is in the group, at any broker.
+// listTrust is how old a group's list may be to say who is live.
+const listTrust = 3 * listEvery
+
+// live tells whether an instance of the lane's own is in the group, at any broker that says so now.
 func (m *laneMember) live() bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, b := range m.brokers {
+		if b.session == nil || time.Since(b.roster.ReadAt()) > listTrust {
+			continue
+		}
 		for _, id := range b.roster.IDs() {
 			if o, err := ownership.ParseMember(id); err == nil && o.Role == ownership.Own {
 				return true

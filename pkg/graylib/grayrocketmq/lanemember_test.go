@@ -28,7 +28,7 @@ func TestSlowBrokerKeepsTheConnection(t *testing.T) {
 	}
 	defer func() { _ = api.Close() }()
 	m := &laneMember{worker: worker{c: &Consumer{api: api}}, id: "127.0.0.1@member"}
-	b := &laneBroker{addr: server.Addr, members: make(chan struct{}, 1)}
+	b := &laneBroker{addr: server.Addr, checked: true, members: make(chan struct{}, 1)}
 	if err := m.connect(t.Context(), b); err != nil {
 		t.Fatal(err)
 	}

@@ -28,6 +28,8 @@ type laneQueue struct {
 	max     int64              // the offset that the queue's next message will have, as last seen
 	wake    time.Time          // when run looks at the machine again by itself; zero = at once
 	waiting string             // why the next message is held back; empty = it isn't
+	missing time.Time          // since when its broker is missing in the topic's route; zero = it isn't
+	gone    bool               // it has left the topic's route: nobody is to own it
 	refusal string             // what the broker says instead of answering pulls; empty = it answers
 	gave    bool               // the last life that ended was given up as planned
 	forced  int                // of the machine's, those that were counted

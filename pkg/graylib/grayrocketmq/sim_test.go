@@ -235,6 +235,19 @@ func (b *simBroker) refuse(code int) {
 	b.refuses = code
 }
 
+// begun stores an offset of a group's on a topic's first queues, whose next messages will have the offset end.
+func (b *simBroker) begun(group, topic string, queues int, offset, end int64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.offsets[group] == nil {
+		b.offsets[group] = make(map[string]int64)
+	}
+	for id := range queues {
+		b.offsets[group][simQueue(topic, id)] = offset
+		b.end[simQueue(topic, id)] = end
+	}
+}
+
 // consumed tells whether a group's messages in a topic's queue are pulled.
 func (b *simBroker) consumed(group, topic string, id int) bool {
 	b.mu.Lock()
@@ -242,10 +255,18 @@ func (b *simBroker) consumed(group, topic string, id int) bool {
 	return b.pulled[group][simQueue(topic, id)] > 0
 }
 
-// consumer is one of the topic T in group g, by the rules r.
+// history returns what happened, in order.
+func (b *simBroker) history() []string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return slices.Clone(b.events)
+}
+
+// consumer is one of the topic T in group g, by the rules r. It consumes in order: in g as in the others without the client's own
+// consumer, which races with itself, and asks a broker at random for the members.
 func (s *sim) consumer(t *testing.T, tag graylib.Tag, r *graylibtest.Rules, opts ...ConsumerOption) *Consumer {
 	t.Helper()
-	c, err := OpenConsumer([]consumer.Option{consumer.WithGroupName("g"), consumer.WithNameServer([]string{s.Addr})},
+	c, err := OpenConsumer([]consumer.Option{consumer.WithGroupName("g"), consumer.WithNameServer([]string{s.Addr}), consumer.WithConsumerOrder(true)},
 		append([]ConsumerOption{WithConsumerRuntime(unitRuntime(t, tag, r))}, opts...)...)
 	if err != nil {
 		t.Fatal(err)
@@ -268,4 +289,16 @@ func ownedBy(c *Consumer, group string) []string {
 		}
 	}
 	return list
+}
+
+// readRoutes has the consumer's members read their routes now.
+func readRoutes(c *Consumer) {
+	c.mu.Lock()
+	list := slices.Clone(c.joined)
+	c.mu.Unlock()
+	for _, j := range list {
+		if m, ok := j.(*laneMember); ok {
+			poke(m.reroute)
+		}
+	}
 }

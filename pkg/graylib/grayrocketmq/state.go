@@ -77,18 +77,12 @@ func (m *laneMember) state() graylib.GroupState {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	g.Running = m.running
+	g.Running, g.Away = m.running, m.away()
 	for _, q := range m.queues {
 		if state := q.machine.State(); state != ownership.Idle {
 			g.Queues = append(g.Queues, q.state(state))
 		}
 	}
-	for name, b := range m.brokers {
-		if b.session == nil {
-			g.Away = append(g.Away, name)
-		}
-	}
-	slices.Sort(g.Away)
 	return g
 }
 
