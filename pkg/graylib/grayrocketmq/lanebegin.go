@@ -58,38 +58,56 @@ func (q *laneQueue) beginSome(ctx context.Context, span *ownership.Span, msgs []
 	if m.c.set.orderly {
 		return covered + len(begun), q.runInOrder(ctx, span, begun)
 	}
-	m.crew.do(func() {
-		defer func() { // also where the application's handler ends its goroutine: then its messages stay unfinished
-			<-slot
-			m.ended()
-		}()
-		for _, batch := range split(begun, false) {
-			if q.handle(ctx, span, batch) {
-				q.finish(span, batch)
-			} else {
-				q.abandon(span, batch)
-			}
+	q.work(split(begun, false), false, func(batch *[]delivery, exited bool) bool {
+		if q.handle(ctx, span, *batch, exited) {
+			q.finish(span, *batch)
+		} else {
+			q.abandon(span, *batch)
 		}
+		return true
+	}, func() {
+		<-slot
+		m.ended()
 	})
 	return covered + len(begun), true
+}
+
+// work has the crew take batches that have begun to their end, by f, one after the other until f says no; then it calls ended. Where
+// the application's handler ends its goroutine (runtime.Goexit; t.FailNow does), another one goes on: f is called again with what
+// is left of the batch, and told that its delivery has failed.
+func (q *laneQueue) work(batches [][]delivery, exited bool, f func(batch *[]delivery, exited bool) bool, ended func()) {
+	q.m.crew.do(func() {
+		over := false
+		defer func() {
+			if over {
+				ended()
+			} else {
+				q.work(batches, true, f, ended)
+			}
+		}()
+		for ; len(batches) > 0; batches = batches[1:] {
+			if !f(&batches[0], exited) {
+				break
+			}
+			exited = false
+		}
+		over = true
+	})
 }
 
 // runInOrder has messages that have begun handled in order, and waits for the end; false says that this life has ended before, or
 // that some were abandoned: what is behind them must not be passed over.
 func (q *laneQueue) runInOrder(ctx context.Context, span *ownership.Span, begun []delivery) bool {
 	ended, all := make(chan struct{}), true
-	q.m.crew.do(func() {
-		defer func() {
-			q.m.ended()
-			close(ended)
-		}()
-		for _, batch := range split(begun, true) {
-			if !q.inOrder(ctx, span, batch) {
-				q.abandon(span, begun)
-				all = false
-				return
-			}
+	q.work(split(begun, true), false, func(batch *[]delivery, exited bool) bool {
+		if !q.inOrder(ctx, span, batch, exited) {
+			q.abandon(span, begun)
+			all = false
 		}
+		return all
+	}, func() {
+		q.m.ended()
+		close(ended)
 	})
 	select {
 	case <-ended:

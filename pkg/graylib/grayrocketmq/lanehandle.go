@@ -15,12 +15,15 @@ import (
 )
 
 // handle takes a batch that has begun to its end: handled, skipped, or sent back. It returns false where the life of the
-// queue ended badly; nothing is committed then.
-func (q *laneQueue) handle(ctx context.Context, span *ownership.Span, batch []delivery) bool {
+// queue ended badly; nothing is committed then. Where the handler has exited, it isn't called: the delivery has failed.
+func (q *laneQueue) handle(ctx context.Context, span *ownership.Span, batch []delivery, exited bool) bool {
 	if batch[0].sub == nil {
 		return q.unknown(span, batch)
 	}
-	o := q.call(ctx, span, batch)
+	var o outcome
+	if !exited {
+		o = q.call(ctx, span, batch)
+	}
 	most := q.m.deliveries()
 	if o.unbegun {
 		most = math.MaxInt32
@@ -77,9 +80,9 @@ const (
 
 // inOrder takes a batch to its end before anything behind it begins. What fails is tried again in place; beyond the greatest
 // number of deliveries a message goes to the dead letters. It returns false where the queue is to be given, or is lost,
-// before that.
-func (q *laneQueue) inOrder(ctx context.Context, span *ownership.Span, batch []delivery) bool {
-	if batch[0].sub == nil {
+// before that. left is what of the batch isn't at its end yet. Where the handler has exited, its last delivery has failed.
+func (q *laneQueue) inOrder(ctx context.Context, span *ownership.Span, left *[]delivery, exited bool) bool {
+	if batch := *left; batch[0].sub == nil {
 		if !q.unknown(span, batch) {
 			return false
 		}
@@ -87,7 +90,12 @@ func (q *laneQueue) inOrder(ctx context.Context, span *ownership.Span, batch []d
 		return true
 	}
 	for {
-		o := q.call(ctx, span, batch)
+		batch := *left
+		o := outcome{result: consumer.SuspendCurrentQueueAMoment, suspend: suspension(q.m.c.set.suspend, -1)}
+		if !exited {
+			o = q.call(ctx, span, batch)
+		}
+		exited = false
 		if q.m.succeeded(o.result) {
 			q.finish(span, batch)
 			return true
@@ -110,7 +118,7 @@ func (q *laneQueue) inOrder(ctx context.Context, span *ownership.Span, batch []d
 			}
 			q.finish(span, []delivery{d})
 		}
-		if batch = again; len(batch) == 0 {
+		if *left = again; len(again) == 0 {
 			return true
 		}
 		if !sleep(ctx, o.suspend) || !q.owned(span) {

@@ -104,7 +104,15 @@ func (m *worker) take(ctx context.Context, batch []delivery, mq *primitive.Messa
 		list = append(list, m.begin(ctx, d, mq))
 	}
 	var outcome string
-	defer func() { // also where the handler ends its goroutine
+	returned := false
+	defer func() {
+		if !returned { // the handler has ended its goroutine: no result gets to whoever called
+			m.c.log().ErrorContext(ctx, "the handler of a message ended its goroutine (runtime.Goexit); the message is retried", "group", m.place.group,
+				"topic", batch[0].msg.Topic, "ids", ids(batch))
+			if list[0].event != nil {
+				m.finished(list, 0, graylib.ResultPanic)
+			}
+		}
 		for _, h := range list {
 			if h.ended != nil {
 				h.ended(graylib.Outcome{Result: h.event.Result, Err: err})
@@ -112,6 +120,7 @@ func (m *worker) take(ctx context.Context, batch []delivery, mq *primitive.Messa
 		}
 	}()
 	t.result, outcome, err = m.call(list[0].ctx, batch)
+	returned = true
 	concurrent, _ := primitive.GetConcurrentlyCtx(ctx)
 	done := m.handled(t.result, concurrent, len(list))
 	held.end(done) // before anything is acknowledged
