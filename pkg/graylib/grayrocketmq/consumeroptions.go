@@ -8,6 +8,7 @@ import (
 	"github.com/apache/rocketmq-client-go/v2/consumer"
 
 	"github.com/graychain/graychain/pkg/graylib"
+	"github.com/graychain/graychain/pkg/graylib/grayrocketmq/remoting"
 	"github.com/graychain/graychain/pkg/graylib/idempotency"
 )
 
@@ -98,6 +99,11 @@ func (s consumerSettings) check(drain time.Duration) error {
 	}
 	if longest := len(qualified(s.namespace, graylib.LaneGroup(s.group, ""))) + graylib.MaxTagLength; longest > maxGroup {
 		return fmt.Errorf("%w: group %q: with a tag it would have up to %d bytes, at most %d are possible", ErrInvalidOption, s.group, longest, maxGroup)
+	}
+	// Of the suffixes a lane's, with the longest possible tag, is the longest: __tagged is shorter.
+	if longest := len(retryTopic(qualified(s.namespace, graylib.LaneGroup(s.group, "")))) + graylib.MaxTagLength; s.model != consumer.BroadCasting && longest > remoting.MaxTopic {
+		return fmt.Errorf("%w: group %q has %d bytes: with a tag its retry topic %s<group>_<tag> would have up to %d, at most %d are possible (the broker's message format V1)",
+			ErrInvalidOption, s.group, len(s.group), retryPrefix, longest, remoting.MaxTopic)
 	}
 	timeout := s.timeout
 	if timeout == 0 {

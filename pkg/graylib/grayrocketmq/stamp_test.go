@@ -212,6 +212,7 @@ func TestOpenConsumerRefuses(t *testing.T) {
 		{"no name server", []consumer.Option{consumer.WithGroupName("g")}, nil, ErrInvalidOption, "GRAY_NAMESRV_ADDR"},
 		{"name server without a port", []consumer.Option{consumer.WithGroupName("g"), consumer.WithNameServer([]string{"host"})}, nil, ErrInvalidOption, `"host"`},
 		{"long group", append(good[1:], consumer.WithGroupName(strings.Repeat("g", 230))), nil, ErrInvalidOption, "255"},
+		{"long retry topic", append(good[1:], consumer.WithGroupName(strings.Repeat("g", 88))), nil, ErrInvalidOption, "has 88 bytes: with a tag its retry topic %RETRY%<group>_<tag> would have up to 128, at most 127"},
 		{"ordered broadcasting", append(good, consumer.WithConsumerModel(consumer.BroadCasting), consumer.WithConsumerOrder(true)), nil, ErrNotSupported, "BroadCasting"},
 		{"ordered with commits by hand", append(good, consumer.WithConsumerOrder(true), consumer.WithAutoCommit(false)), nil, ErrNotSupported, "WithAutoCommit(false)"},
 		{"large batches", append(good, consumer.WithConsumeMessageBatchMaxSize(1025)), nil, ErrInvalidOption, "WithConsumeMessageBatchMaxSize(1025): want 1 to 1024"},
@@ -227,6 +228,11 @@ func TestOpenConsumerRefuses(t *testing.T) {
 				t.Errorf("got %v, want %v that says %s", err, tc.is, tc.says)
 			}
 		})
+	}
+	for n, more := range map[int][]consumer.Option{87: nil, 222: {consumer.WithConsumerModel(consumer.BroadCasting)}} { // broadcasting retries nothing
+		if _, err := OpenConsumer(append(more, good[1], consumer.WithGroupName(strings.Repeat("g", n))), WithConsumerRuntime(rt)); err != nil {
+			t.Errorf("a group of %d bytes: %v", n, err)
+		}
 	}
 	c, err := OpenConsumer(good, WithConsumerRuntime(rt))
 	if err != nil {

@@ -16,9 +16,14 @@ const ownProperties = 3
 
 // decodeMessages decodes what a pull brought as the client does ([primitive.DecodeMessage]), which takes some 60 allocations a message
 // for what needs six. What is out of the ordinary (compressed bodies, IPv6 hosts, whatever isn't well formed) is the client's to
-// decode; it panics on what is malformed.
+// decode, once the frames of all are checked: it looks at neither form nor sizes, and panics on what is malformed, or makes
+// messages of it that nobody sent.
 func decodeMessages(body []byte) (msgs []*primitive.MessageExt, err error) {
-	if msgs, ok := decodePlain(body); ok {
+	n, err := countMessages(body)
+	if err != nil {
+		return nil, err
+	}
+	if msgs, ok := decodePlain(body, n); ok {
 		return msgs, nil
 	}
 	defer func() {
@@ -26,33 +31,64 @@ func decodeMessages(body []byte) (msgs []*primitive.MessageExt, err error) {
 			msgs, err = nil, fmt.Errorf("%w: messages: %v", ErrMalformedFrame, p)
 		}
 	}()
-	return primitive.DecodeMessage(body), nil
+	if msgs = primitive.DecodeMessage(body); len(msgs) != n {
+		return nil, fmt.Errorf("%w: %d messages where there are %d", ErrMalformedFrame, len(msgs), n)
+	}
+	for _, m := range msgs {
+		if int(m.StoreSize) != int(binary.BigEndian.Uint32(body)) {
+			return nil, fmt.Errorf("%w: a message of %d bytes is decoded as one of %d", ErrMalformedFrame, binary.BigEndian.Uint32(body), m.StoreSize)
+		}
+		body = body[m.StoreSize:]
+	}
+	return msgs, nil
+}
+
+// MaxTopic is the greatest length in bytes of a topic's name in the form in which brokers store messages, V1, and which clients
+// for Go understand: one signed byte holds it (MessageDecoder of the server). Brokers of 5.x store messages of topics with longer
+// names in the form V2, those of 4.x refuse them.
+const MaxTopic = 127
+
+// The codes by which forms are known (MessageDecoder.MESSAGE_MAGIC_CODE, MESSAGE_MAGIC_CODE_V2).
+const (
+	magicV1 uint32 = 0xdaa320a7
+	magicV2 uint32 = 0xdaa320ab
+)
+
+// countMessages checks the forms and sizes of all messages and counts them.
+func countMessages(data []byte) (n int, err error) {
+	for ; len(data) > 0; n++ {
+		if len(data) < leastMessage {
+			return 0, fmt.Errorf("%w: %d bytes are left behind %d messages", ErrMalformedFrame, len(data), n)
+		}
+		size, magic := binary.BigEndian.Uint32(data), binary.BigEndian.Uint32(data[atMagic:])
+		switch {
+		case magic == magicV2:
+			return 0, fmt.Errorf("%w: a message in the form V2: the topic's name has more than %d bytes", ErrMalformedFrame, MaxTopic)
+		case magic != magicV1:
+			return 0, fmt.Errorf("%w: a message with magic code %#x: want %#x", ErrMalformedFrame, magic, magicV1)
+		case size < leastMessage || uint64(size) > uint64(len(data)):
+			return 0, fmt.Errorf("%w: a message of %d bytes: want %d to %d", ErrMalformedFrame, size, leastMessage, len(data))
+		}
+		data = data[size:]
+	}
+	return n, nil
 }
 
 // Where the fields of a message lie as brokers store it (MessageDecoder of the server), with hosts of IPv4.
 const (
-	atBodyCRC, atQueue, atFlag, atQueueOffset, atCommitLog, atSysFlag = 8, 12, 16, 20, 28, 36
-	atBorn, atBornHost, atStored, atStoreHost                         = 40, 48, 56, 64
-	atReconsumed, atPrepared, atBodySize, atBody                      = 72, 76, 84, 88
-	hostSize                                                          = 8 // address and port
+	atMagic, atBodyCRC, atQueue, atFlag, atQueueOffset, atCommitLog, atSysFlag = 4, 8, 12, 16, 20, 28, 36
+	atBorn, atBornHost, atStored, atStoreHost                                  = 40, 48, 56, 64
+	atReconsumed, atPrepared, atBodySize, atBody                               = 72, 76, 84, 88
+	hostSize                                                                   = 8 // address and port
+
+	leastMessage = atBody + 1 + 2 // with the lengths of topic and properties
 )
 
 // extraordinary are the flags of messages that decodePlain leaves to the client.
 const extraordinary = primitive.FlagCompressed | primitive.FlagBornHostV6 | primitive.FlagStoreHostV6
 
-// decodePlain decodes messages; false says that one of them isn't for it.
-func decodePlain(data []byte) ([]*primitive.MessageExt, bool) {
-	n := 0
-	for rest := data; len(rest) > 0; n++ {
-		if len(rest) < atBody {
-			return nil, false
-		}
-		size := binary.BigEndian.Uint32(rest)
-		if size < atBody || uint64(size) > uint64(len(rest)) {
-			return nil, false
-		}
-		rest = rest[size:]
-	}
+// decodePlain decodes n messages that countMessages has checked; false says that one of them isn't for it.
+func decodePlain(data []byte, n int) ([]*primitive.MessageExt, bool) {
 	room, msgs := make([]primitive.MessageExt, n), make([]*primitive.MessageExt, n)
 	var before seen
 	for i := range room {

@@ -23,11 +23,14 @@ type stored struct {
 	preparedTransactionAt int64
 }
 
-func (s stored) encode() []byte {
+func (s stored) encode() []byte { return s.encodeAs(-626843481) }
+
+// encodeAs encodes with another magic code: from the form V2 on, the topic's length takes two bytes.
+func (s stored) encodeAs(magic int64) []byte {
 	b := make([]byte, 4, 256) // the size comes last
 	u32 := func(v int32) { b = binary.BigEndian.AppendUint32(b, uint32(v)) }
 	u64 := func(v int64) { b = binary.BigEndian.AppendUint64(b, uint64(v)) }
-	u32(-626843481)
+	u32(int32(magic))
 	u32(int32(s.numbers[0]))
 	u32(s.queue)
 	u32(int32(s.numbers[1]))
@@ -44,6 +47,9 @@ func (s stored) encode() []byte {
 	u64(s.preparedTransactionAt)
 	u32(int32(len(s.body)))
 	b = append(b, s.body...)
+	if magic != -626843481 {
+		b = append(b, byte(len(s.topic)>>8))
+	}
 	b = append(b, byte(len(s.topic)))
 	b = append(b, s.topic...)
 	b = binary.BigEndian.AppendUint16(b, uint16(len(s.properties)))
@@ -113,7 +119,9 @@ func TestMessagesAreDecodedAsTheClientDoes(t *testing.T) {
 		if diff := sameMessages(primitive.DecodeMessage(wire), got); diff != "" {
 			t.Fatalf("(-client +own):\n%s", diff)
 		}
-		if _, ok := decodePlain(wire); ok && len(wire) > 0 {
+		if n, err := countMessages(wire); err != nil {
+			t.Fatal(err)
+		} else if _, ok := decodePlain(wire, n); ok && n > 0 {
 			plain++
 		}
 	})
@@ -125,22 +133,54 @@ func TestMessagesAreDecodedAsTheClientDoes(t *testing.T) {
 func TestMessagesOutOfTheOrdinaryAreTheClients(t *testing.T) {
 	s := stored{born: []byte{127, 0, 0, 1}, host: []byte{10, 0, 0, 1}, topic: "t", body: []byte("hello"), properties: "UNIQ_KEY\x01id\x02"}
 	wire := s.encode()
-	msgs, ok := decodePlain(wire)
+	msgs, ok := decodePlain(wire, 1)
 	if !ok || len(msgs) != 1 || msgs[0].MsgId != "id" || string(msgs[0].Body) != "hello" {
 		t.Fatalf("decoded as %v, %v", msgs, ok)
 	}
 	for n := 1; n < len(wire); n++ {
-		if _, ok := decodePlain(wire[:n]); ok {
-			t.Errorf("%d of %d bytes were decoded", n, len(wire))
-		}
-		if msgs, err := decodeMessages(wire[:n]); err != nil && !errors.Is(err, ErrMalformedFrame) {
+		if msgs, err := decodeMessages(wire[:n]); !errors.Is(err, ErrMalformedFrame) || msgs != nil {
 			t.Errorf("%d of %d bytes: %v, %v", n, len(wire), msgs, err)
 		}
 	}
 	for _, flag := range []int32{primitive.FlagCompressed, primitive.FlagBornHostV6, primitive.FlagStoreHostV6} {
 		s.sysFlag = flag
-		if _, ok := decodePlain(s.encode()); ok {
+		if _, ok := decodePlain(s.encode(), 1); ok {
 			t.Errorf("flag %d was decoded", flag)
+		}
+	}
+}
+
+// TestGarbageIsNoMessage: what the client would make messages of that nobody sent is an error.
+func TestGarbageIsNoMessage(t *testing.T) {
+	good := stored{
+		born: []byte{127, 0, 0, 1}, host: []byte{10, 0, 0, 1}, topic: "t", body: []byte("hello"), properties: "UNIQ_KEY\x01id\x02",
+		numbers: [6]int64{2: 7}, queue: 3,
+	}
+	long, v6 := good, good
+	long.topic = strings.Repeat("t", MaxTopic+1)
+	v6.sysFlag, v6.born = primitive.FlagBornHostV6, make([]byte, 16)
+	tooLarge, tooSmall := good.encode(), v6.encode()
+	tooLarge[3]++
+	tooSmall[3]--
+	ext := func(next string) map[string]string { return map[string]string{"nextBeginOffset": next} }
+	p := Pull{Group: "g", Queue: Queue{Topic: "t", Broker: "b", ID: 3}, Offset: 7}
+	if r, err := pulled("h:1", p, Command{Body: good.encode(), Ext: ext("8")}); err != nil || len(r.Messages) != 1 || r.Messages[0].QueueOffset != 7 {
+		t.Fatalf("a good one: %+v, %v", r, err)
+	}
+	for name, tc := range map[string]struct {
+		wire []byte
+		next string
+		says string
+	}{
+		"form V2":             {long.encodeAs(-626843477), "8", "more than 127 bytes"},
+		"another form":        {good.encodeAs(1), "8", "magic code 0x1"},
+		"too large":           {tooLarge, "8", "want 91 to"},
+		"too small, of IPv6":  {append(tooSmall, good.encode()...), "8", "magic code"},
+		"of another queue":    {stored{born: good.born, host: good.host, queue: 4, numbers: good.numbers}.encode(), "8", "queue 4 at 7"},
+		"behind what is next": {good.encode(), "7", "queue 3 at 7, with the next at 7"},
+	} {
+		if r, err := pulled("h:1", p, Command{Body: tc.wire, Ext: ext(tc.next)}); !errors.Is(err, ErrMalformedFrame) || !strings.Contains(err.Error(), tc.says) {
+			t.Errorf("%s: %+v, %v, want ErrMalformedFrame that says %q", name, r, err, tc.says)
 		}
 	}
 }

@@ -100,6 +100,10 @@ func pulled(addr string, p Pull, answer Command) (Pulled, error) {
 	}
 	mq := &primitive.MessageQueue{Topic: p.Queue.Topic, BrokerName: p.Queue.Broker, QueueId: p.Queue.ID}
 	for _, m := range r.Messages {
+		if m.Queue.QueueId != p.Queue.ID || m.QueueOffset < 0 || m.QueueOffset >= next {
+			return Pulled{}, fmt.Errorf("%w: pull from %s at %d: a message of queue %d at %d, with the next at %d",
+				ErrMalformedFrame, p.Queue, p.Offset, m.Queue.QueueId, m.QueueOffset, next)
+		}
 		m.Queue = mq
 		if prepared := m.GetProperty(primitive.PropertyTransactionPrepared); prepared != "" && isTrue(prepared) {
 			m.TransactionId = m.GetProperty(primitive.PropertyUniqueClientMessageIdKeyIndex)
