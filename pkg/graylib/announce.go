@@ -49,7 +49,8 @@ type Announcement struct {
 // Announce offers an endpoint: it is registered in the background, again and again until the registry takes it, so that a
 // server starts with the registry away. Until then [Status] says "registration <service>: <why>". The same service at the
 // same address is announced once: a repeated call returns the same announcement, until it is withdrawn. Without a
-// registry nothing is announced, and the announcement is good for nothing but being withdrawn.
+// registry, and on an instance that is [Runtime.Idle], nothing is announced, and the announcement is good
+// for nothing but being withdrawn.
 func (rt *Runtime) Announce(r Registration) *Announcement {
 	rt.announced.mu.Lock()
 	defer rt.announced.mu.Unlock()
@@ -68,7 +69,7 @@ func (rt *Runtime) Announce(r Registration) *Announcement {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	a := &Announcement{rt: rt, reg: r, cancel: cancel, stopped: make(chan struct{}), withdrawn: make(chan struct{})}
-	if rt.registry == nil {
+	if rt.registry == nil || rt.Idle() || r.Service == unnamed {
 		close(a.stopped)
 	} else {
 		rt.SetReady(a.component(), "not registered yet")

@@ -97,7 +97,7 @@ func (rt *Runtime) ArriveIn(a *Arrived, protocol Protocol, keys Keys, c Carrier)
 
 // nodeColour returns the own tag where the own lane colours from the node, and whether it goes on the wire from there.
 func (rt *Runtime) nodeColour() (tag Tag, propagate bool) {
-	if rt.id.Tag == Untagged {
+	if rt.id.Tag == Untagged || rt.config.Disabled {
 		return Untagged, true
 	}
 	if lane, ok := rt.Rules().Lane(rt.id.Tag); ok && lane.ColourFromNode && lane.State != LaneRetired {

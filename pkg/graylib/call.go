@@ -68,7 +68,10 @@ func (rt *Runtime) DepartIn(ctx context.Context, d *Departed, endpoint string, r
 	d.Context = ctx
 	call := &d.call
 	call.rt, call.meta, call.tag, call.propagate = rt, m, m.tag, !m.local
-	if m.tag == Untagged {
+	switch {
+	case rt.config.Disabled:
+		call.tag = Untagged
+	case m.tag == Untagged:
 		call.colour(rt, endpoint, req)
 	}
 }

@@ -83,7 +83,11 @@ func fromEnvironment(backend Backend) (*Runtime, error) {
 
 // Open makes a runtime for an identity and a configuration: with the registry and rules of the backend (nil = that of
 // [RegisterBackend]) where a Nacos address is configured, the journal where a folder for it is, and the observer's reporter
-// where an observer alone is. Further options come last. With the kill switch thrown (GRAY_ENABLED=off) nothing is connected.
+// where an observer alone is. Further options come last.
+//
+// With the kill switch thrown (GRAY_ENABLED=off, see [Runtime.Enabled]) nothing is reported, and what is wrong with the registry's
+// configuration is logged, and there is no registry then. The identity alone is checked as ever, because it says whether the instance may take the
+// baseline's traffic; without a service's name nothing is registered.
 func Open(id Identity, c Config, backend Backend, opts ...Option) (*Runtime, error) {
 	if backend == nil {
 		defaults.mu.Lock()
@@ -95,18 +99,11 @@ func Open(id Identity, c Config, backend Backend, opts ...Option) (*Runtime, err
 
 func open(id Identity, c Config, backend Backend, opts ...Option) (rt *Runtime, err error) {
 	all := []Option{WithConfig(c)}
-	if c.Disabled {
-		if id.Service == "" {
-			id.Service = "disabled"
-		}
-		return New(id, append(all, opts...)...)
+	if c.Disabled && id.Service == "" {
+		id.Service = unnamed
 	}
 	if id, err = id.complete(); err != nil {
 		return nil, err
-	}
-	if c.NacosAddr != "" && backend == nil {
-		return nil, fmt.Errorf("%w: %s=%q, but no backend is linked in: import github.com/graychain/graychain/pkg/graylib/graynacos",
-			ErrInvalidConfig, EnvNacosAddr, c.NacosAddr)
 	}
 	var opened []io.Closer
 	defer func() {
@@ -121,6 +118,7 @@ func open(id Identity, c Config, backend Backend, opts ...Option) (rt *Runtime, 
 		o(&given)
 	}
 	switch {
+	case c.Disabled:
 	case c.Journal != "":
 		journal, err := OpenJournal(c.Journal, id, c.Observer, given.Logger())
 		if err != nil {
@@ -137,9 +135,12 @@ func open(id Identity, c Config, backend Backend, opts ...Option) (rt *Runtime, 
 		all = append(all, WithReporter(reporter))
 	}
 	if c.NacosAddr != "" {
-		registry, source, err := backend(id, c, given.Logger())
-		if err != nil {
+		registry, source, err := connect(backend, id, c, given.Logger())
+		switch {
+		case err != nil && !c.Disabled:
 			return nil, err
+		case err != nil:
+			given.Logger().Warn("no registry, and grayscale is switched off: services are not found by their names", "error", err)
 		}
 		if registry != nil {
 			opened = append(opened, registry)
@@ -152,3 +153,15 @@ func open(id Identity, c Config, backend Backend, opts ...Option) (rt *Runtime, 
 	}
 	return New(id, append(all, opts...)...)
 }
+
+// connect makes registry and rules, either of which may be nil.
+func connect(backend Backend, id Identity, c Config, log *slog.Logger) (Registry, RulesSource, error) {
+	if backend == nil {
+		return nil, nil, fmt.Errorf("%w: %s=%q, but no backend is linked in: import github.com/graychain/graychain/pkg/graylib/graynacos",
+			ErrInvalidConfig, EnvNacosAddr, c.NacosAddr)
+	}
+	return backend(id, c, log)
+}
+
+// unnamed is the service of a process whose kill switch is thrown and that was given no name.
+const unnamed = "disabled"

@@ -165,28 +165,6 @@ func TestDefaultNeverPanics(t *testing.T) {
 	}
 }
 
-func TestKillSwitch(t *testing.T) {
-	clearDefault(t)
-	t.Setenv("GRAY_ENABLED", "off")
-	t.Setenv("GRAY_SERVICE", "")
-	t.Setenv("GRAY_NACOS_ADDR", "n:8848")
-	t.Setenv("GRAY_OBSERVER", "nonsense")
-	t.Setenv("GRAY_JOURNAL", "/j")
-	graylib.RegisterBackend(func(graylib.Identity, graylib.Config, *slog.Logger) (graylib.Registry, graylib.RulesSource, error) {
-		t.Error("connected")
-		return nil, nil, nil
-	})
-	rt, err := graylib.Default()
-	if err != nil || rt.Enabled() {
-		t.Fatalf("runtime %+v, error %v; want one that isn't enabled", rt, err)
-	}
-	log := slog.New(slog.DiscardHandler)
-	rt, err = graylib.Open(graylib.Identity{}, graylib.Config{Disabled: true}, nil, graylib.WithLogger(log))
-	if err != nil || rt.Logger() != log {
-		t.Errorf("further options are left out: %v", err)
-	}
-}
-
 func TestOpenRefuses(t *testing.T) {
 	clearDefault(t)
 	a := graylib.Identity{Service: "a"}

@@ -12,6 +12,9 @@ const ResultSkipped = "skipped"
 // lane with propagate: false coloured marks nothing. A malformed tag of own counts
 // as untagged, is counted, and logged once. msg is what rules can see of the message.
 func (rt *Runtime) MarkTag(ctx context.Context, topic string, msg Request, own func() Tag) Tag {
+	if rt.config.Disabled {
+		return Untagged
+	}
 	m := metaFrom(ctx)
 	if m.tag != Untagged {
 		if m.local {

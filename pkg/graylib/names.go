@@ -133,7 +133,7 @@ const (
 	EnvService           = "GRAY_SERVICE"
 	EnvInstance          = "GRAY_INSTANCE"
 	EnvAddr              = "GRAY_ADDR"    // host:port that hops show; default: where the first adapter listens
-	EnvEnabled           = "GRAY_ENABLED" // on | off: the kill switch; off = adapters return what they were given
+	EnvEnabled           = "GRAY_ENABLED" // on | off: the kill switch; off = no grayscale, and the service works on, see Runtime.Enabled
 	EnvNacosAddr         = "GRAY_NACOS_ADDR"
 	EnvNacosNamespace    = "GRAY_NACOS_NAMESPACE"
 	EnvNacosUsername     = "GRAY_NACOS_USERNAME"

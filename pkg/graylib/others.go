@@ -109,6 +109,9 @@ func (rt *Runtime) InjectTag(ctx context.Context, tag Tag, keys Keys, c Carrier)
 }
 
 func (rt *Runtime) inject(m *meta, tag Tag, keys Keys, c Carrier) {
+	if rt.config.Disabled {
+		tag = Untagged
+	}
 	inject(m, tag, keys, c)
 	if rt.propagation.others != nil {
 		rt.propagation.others.write(rt, tag, keys, c)
@@ -118,6 +121,10 @@ func (rt *Runtime) inject(m *meta, tag Tag, keys Keys, c Carrier) {
 // extract fills m with what c carries, by whichever carrier is switched on.
 func (rt *Runtime) extract(m *meta, keys Keys, c Carrier) error {
 	err := extract(m, keys, c)
+	if rt.config.Disabled {
+		m.tag = Untagged
+		return nil
+	}
 	if rt.propagation.others == nil {
 		return err
 	}

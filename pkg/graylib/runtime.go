@@ -95,6 +95,9 @@ func New(id Identity, opts ...Option) (*Runtime, error) {
 	if rt.reporter == nil {
 		rt.reporter = discard{}
 	}
+	if rt.config.Disabled {
+		rt.switchedOff()
+	}
 	_, silent := rt.reporter.(discard)
 	rt.wantsHops = rt.wantsHops || rt.config.Hops || !silent
 	rt.tellsReason = rt.wantsHops || rt.telemetry != nil
@@ -126,7 +129,30 @@ func (rt *Runtime) SetAddr(addr string) {
 func (rt *Runtime) Config() Config { return rt.config }
 
 // Enabled tells whether grayscale is on: false once the kill switch is thrown (GRAY_ENABLED=off).
+//
+// Without grayscale no tag is read, coloured, carried or marked, and where one stands in what is sent to our own services it is
+// taken off; calls go to the baseline. The service goes on working: it is registered and found, calls fail over, the edge
+// strips what comes from outside, request ids and traces are carried, and [StatusPath] and [ReadyPath] are answered. A baseline instance
+// consumes messages as ever, those left of lanes as a stand-in, without their tags. An instance with a tag of its own is [Runtime.Idle].
 func (rt *Runtime) Enabled() bool { return !rt.config.Disabled }
+
+// Idle tells whether the kill switch is thrown on an instance that has a tag. It is in no lane then, and as new code it must not
+// take the baseline's traffic either: it isn't registered, and consumes no messages. It is ready, so that a rollout of the switch goes on.
+func (rt *Runtime) Idle() bool { return rt.config.Disabled && rt.id.Tag != Untagged }
+
+// switchedOff says in the log what follows from the kill switch.
+func (rt *Runtime) switchedOff() {
+	for _, what := range rt.config.Ignored {
+		rt.Logger().Warn("a malformed setting counts as unset, because grayscale is switched off", "error", what)
+	}
+	if rt.Idle() {
+		rt.Logger().Warn("grayscale is switched off ("+EnvEnabled+"=off): this instance has a tag, so it is not registered and consumes no messages",
+			"service", rt.id.Service, "tag", rt.id.Tag.String())
+		return
+	}
+	rt.Logger().Warn("grayscale is switched off ("+EnvEnabled+"=off): no tag is read, carried or marked, and calls go to the baseline",
+		"service", rt.id.Service)
+}
 
 // Registry returns the registry, or nil where there is none.
 func (rt *Runtime) Registry() Registry { return rt.registry }

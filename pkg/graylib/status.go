@@ -13,9 +13,10 @@ type Status struct {
 	Instance         string               `json:"instance"`
 	Addr             string               `json:"addr"`
 	Started          time.Time            `json:"started"`
+	Disabled         bool                 `json:"disabled,omitempty"` // the kill switch is thrown (GRAY_ENABLED=off)
 	Ready            bool                 `json:"ready"`
 	NotReady         []string             `json:"notReady,omitempty"` // "<component>: <why>"
-	Messages         string               `json:"messages,omitempty"` // message grayscale: on or off (GRAY_MESSAGES, GRAY_ENABLED)
+	Messages         string               `json:"messages,omitempty"` // message grayscale: on or off (GRAY_MESSAGES)
 	Rules            RulesStatus          `json:"rules"`
 	Routes           Routes               `json:"routes,omitempty"`
 	Ejected          map[string][]Ejected `json:"ejected,omitempty"`          // by endpoint: what is left out now
@@ -35,10 +36,10 @@ type Status struct {
 func (rt *Runtime) Status() Status {
 	id := rt.Identity()
 	s := Status{
-		Service: id.Service, Tag: id.Tag, Instance: id.Instance, Addr: id.Addr, Started: rt.started,
+		Service: id.Service, Tag: id.Tag, Instance: id.Instance, Addr: id.Addr, Started: rt.started, Disabled: rt.config.Disabled,
 		Messages: "off", Rules: rt.rules.Status(), Routes: rt.Routes(), Ejected: rt.Ejected(), Ejections: rt.Ejections(), MalformedTags: rt.malformedTags.Load(), StrippedHeaders: rt.propagation.stripper.total.Load(),
 	}
-	if rt.Enabled() && !rt.config.MessagesOff {
+	if !rt.config.MessagesOff {
 		s.Messages = "on"
 	}
 	rt.propagation.fill(&s)

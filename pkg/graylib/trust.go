@@ -130,8 +130,11 @@ func (rt *Runtime) trusted(h HeaderStripper, from Outside) *meta {
 	return m
 }
 
-// colours tells whether a tag may colour, and counts where not.
+// colours tells whether a tag may colour, and counts where the rules don't let it.
 func (rt *Runtime) colours(tag Tag, from Outside) bool {
+	if rt.config.Disabled {
+		return false
+	}
 	lane, listed := rt.Rules().Lane(tag)
 	if !listed || lane.State == LaneRetired {
 		rt.propagation.trust.refuse(rt, refusedLane, from)

@@ -24,7 +24,7 @@ func subscribe(app *serve.App, h *handler) error {
 // open is grayrocketmq.NewPushConsumer with the drain limit of the service.
 func open(app *serve.App) (rocketmq.PushConsumer, error) {
 	if !app.Grayscale() {
-		return rocketmq.NewPushConsumer(app.ConsumerOptions()...)
+		return grayrocketmq.NewPushConsumer(app.ConsumerOptions()...)
 	}
 	return grayrocketmq.OpenConsumer(app.ConsumerOptions(),
 		grayrocketmq.WithBackgroundStart(), grayrocketmq.WithDrain(app.Config.Drain))

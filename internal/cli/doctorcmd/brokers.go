@@ -305,7 +305,7 @@ func (d *doctor) checkMember(of lanestate.Of, m remoting.Connection) {
 		d.add(failed, "members", "run the same version of graylib in all instances of the service",
 			"group %s has a member of version %s, %s at %s; this program knows %s: such members take no queue beside each other", of.Name(), parts[3], m.ClientID, m.Addr, ownership.Version)
 	case of.Kind == graylib.GroupBase:
-		d.add(failed, "members", "run it with graylib, "+graylib.EnvMessages+"=on and "+graylib.EnvEnabled+"=on, or in a group of its own",
+		d.add(failed, "members", "run it with graylib and "+graylib.EnvMessages+"=on, or in a group of its own",
 			"group %s has a member without graylib, %s at %s: it takes tagged messages, and changes the group's filter", of.Name(), m.ClientID, m.Addr)
 	default:
 		d.add(failed, "members", "end it, or give it a group of its own", "group %s has a member that isn't graylib's, %s at %s: the others take no queue while it is there", of.Name(), m.ClientID, m.Addr)

@@ -281,7 +281,7 @@ func TestFindings(t *testing.T) {
 			}},
 		{"a consumer without graylib", func(_ *testing.T, s *system) { s.members["g"] = member("DEFAULT", "T", "gray_tag IS NULL") }, nil, true, []string{
 			"✘ members group g has a member without graylib, h@DEFAULT at h:1: it takes tagged messages, and changes the group's filter",
-			"-> run it with graylib, GRAY_MESSAGES=on and GRAY_ENABLED=on, or in a group of its own",
+			"-> run it with graylib, GRAY_MESSAGES=on, or in a group of its own",
 		}},
 		{"another version", func(_ *testing.T, s *system) {
 			s.members["g_gray"] = member("a#gray#own#v1#1", "T", "gray_tag = 'gray'")
@@ -313,7 +313,7 @@ func TestFindings(t *testing.T) {
 		}},
 		{"messages off in one", func(t *testing.T, s *system) { s.instance(t, "", graylib.Status{Instance: "a-3", Messages: "off"}) }, nil, true, []string{
 			"✘ messages message grayscale is off in a at a-3, and on in 2 others: what the ones mark the others don't tell apart",
-			"-> set GRAY_MESSAGES=on and GRAY_ENABLED=on everywhere, or off everywhere",
+			"-> set GRAY_MESSAGES=on everywhere, or off everywhere",
 		}},
 		{"a dead instance", func(_ *testing.T, s *system) {
 			s.instances = append(s.instances, graylib.Instance{ID: "a-9", Service: "a.rpc", Addr: "h:1"})

@@ -123,7 +123,7 @@ func (d *doctor) checkInstances(published int64) {
 		d.add(ok, "instances", "", "%d of %d answer, %d on the published rules", answered, len(d.instances), current)
 	}
 	if off, on := messages["off"], messages["on"]; len(off) > 0 && len(on) > 0 {
-		d.add(failed, "messages", "set "+graylib.EnvMessages+"=on and "+graylib.EnvEnabled+"=on everywhere, or off everywhere",
+		d.add(failed, "messages", "set "+graylib.EnvMessages+"=on everywhere, or off everywhere",
 			"message grayscale is off in %s, and on in %s: what the ones mark the others don't tell apart", strings.Join(off, ", "), plural(len(on), "other", "others"))
 	} else if len(off) > 0 {
 		d.add(note, "messages", "", "message grayscale is off in all instances (%s)", graylib.EnvMessages)

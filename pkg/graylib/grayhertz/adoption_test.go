@@ -2,7 +2,6 @@ package grayhertz_test
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"io"
 	"strings"
@@ -39,26 +38,6 @@ func TestAppliedTwice(t *testing.T) {
 	}
 	if n := len(m.registry.Instances("b")); n != 1 {
 		t.Errorf("registered %d times", n)
-	}
-}
-
-func TestKillSwitch(t *testing.T) {
-	m := newMesh(t)
-	off := m.runtime("a", "", graylib.WithConfig(graylib.Config{Disabled: true}))
-	h := server.New()
-	before := len(h.Handlers)
-	if got := grayhertz.WrapServer(h, grayhertz.WithRuntime(off)); got != h || len(h.Handlers) != before || len(h.OnRun) != 0 {
-		t.Error("the server was changed")
-	}
-	addr, _ := m.serve(m.runtime("b", ""), nil)
-	c := m.client(off)
-	_, body, err := c.Get(graylib.WithTag(context.Background(), "gray"), nil, "http://"+addr+"/echo", config.WithSD(true))
-	if err != nil {
-		t.Fatal(err)
-	}
-	var got answer
-	if err := json.Unmarshal(body, &got); err != nil || got.Request != "" {
-		t.Errorf("%+v, %v", got, err)
 	}
 }
 

@@ -42,13 +42,10 @@ func (d *departure) Value(key any) any {
 func ClientMiddleware(opts ...Option) client.Middleware {
 	o, err := apply(opts)
 	return func(next client.Endpoint) client.Endpoint {
-		switch {
-		case err != nil:
+		if err != nil {
 			return func(context.Context, *protocol.Request, *protocol.Response) error {
 				return fmt.Errorf("graylib: %w", err)
 			}
-		case !o.rt.Enabled():
-			return next
 		}
 		return func(ctx context.Context, req *protocol.Request, resp *protocol.Response) error {
 			return o.call(ctx, req, resp, next)
@@ -62,14 +59,11 @@ func WrapClient(c *client.Client, err error, opts ...Option) (*client.Client, er
 	if err != nil {
 		return c, err
 	}
-	o, err := apply(opts)
-	if err != nil {
+	if _, err := apply(opts); err != nil {
 		return nil, err
 	}
-	if o.rt.Enabled() {
-		c.GetOptions().PooledConnHealthCheck = true
-		c.Use(ClientMiddleware(opts...))
-	}
+	c.GetOptions().PooledConnHealthCheck = true
+	c.Use(ClientMiddleware(opts...))
 	return c, nil
 }
 

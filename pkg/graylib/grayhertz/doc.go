@@ -16,6 +16,6 @@
 // the host is a service's name in the registry. Other requests are left as they are, so that no tag reaches a third party;
 // hosts of one's own that aren't in the registry can be named with [WithHosts].
 //
-// Everything takes a runtime with [WithRuntime], or else the process-wide default. With the kill switch off
-// (graylib.EnvEnabled) inputs are returned unchanged. All of it may be applied twice.
+// Everything takes a runtime with [WithRuntime], or else the process-wide default. With the kill switch
+// thrown (GRAY_ENABLED=off, see [graylib.Runtime.Enabled]) services are registered and found as ever, without tags. All of it may be applied twice.
 package grayhertz

@@ -43,7 +43,7 @@ func ServerMiddleware(opts ...Option) app.HandlerFunc {
 }
 
 func (o *options) serve(ctx context.Context, c *app.RequestContext) {
-	if !o.rt.Enabled() || ctx.Value(arrivedKey{}) == c {
+	if ctx.Value(arrivedKey{}) == c {
 		c.Next(ctx)
 		return
 	}

@@ -25,9 +25,6 @@ func WrapServer(h *server.Hertz, opts ...Option) *server.Hertz {
 		h.OnRun = append(h.OnRun, func(context.Context) error { return err })
 		return h
 	}
-	if !o.rt.Enabled() {
-		return h
-	}
 	ho := h.GetOptions()
 	if _, twice := ho.Registry.(*registrar); twice {
 		return h
@@ -63,9 +60,6 @@ func Register(opts ...Option) (registry.Registry, error) {
 	o, err := apply(opts)
 	if err != nil {
 		return nil, err
-	}
-	if !o.rt.Enabled() {
-		return registry.NoopRegistry, nil
 	}
 	return &registrar{o: o}, nil
 }

@@ -10,6 +10,6 @@
 // A server that isn't wrapped is registered by [graylib.Runtime.Announce], and taken back by [graylib.Runtime.Withdraw]
 // before it shuts down.
 //
-// Everything takes a runtime with [WithRuntime], or else the process-wide default. With the kill switch off
-// (graylib.EnvEnabled) inputs are returned unchanged. All of it may be applied twice.
+// Everything takes a runtime with [WithRuntime], or else the process-wide default. With the kill switch
+// thrown (GRAY_ENABLED=off, see [graylib.Runtime.Enabled]) services are registered and found as ever, without tags. All of it may be applied twice.
 package grayhttp

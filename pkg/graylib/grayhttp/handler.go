@@ -22,9 +22,6 @@ func Handler(next http.Handler, opts ...Option) http.Handler {
 			http.Error(w, text, http.StatusInternalServerError)
 		})
 	}
-	if !o.rt.Enabled() {
-		return next
-	}
 	return &handler{options: o, next: next}
 }
 

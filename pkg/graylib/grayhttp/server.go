@@ -40,7 +40,7 @@ type Server struct {
 // WrapServer makes a server gray-aware: its handler is wrapped in [Handler] when it begins to serve, it is registered once it
 // listens, and Shutdown takes it back first, goes on serving until callers have dropped the route, and then drains and closes, so
 // that no request is lost. Of what Shutdown's context allows, the settle time is used up by that. Where the process-wide
-// default can't be built, the methods that serve return the reason. With the kill switch off they are those of srv.
+// default can't be built, the methods that serve return the reason.
 func WrapServer(srv *http.Server, opts ...Option) *Server {
 	o, err := apply(opts)
 	return &Server{Server: srv, options: o, err: err, opts: opts}
@@ -96,9 +96,6 @@ func (s *Server) announce(ln net.Listener) error {
 		return s.err
 	}
 	rt := s.options.rt
-	if !rt.Enabled() {
-		return nil
-	}
 	addr, err := graylib.AdvertisedAddr(ln.Addr(), s.options.advertise)
 	if err != nil {
 		return err

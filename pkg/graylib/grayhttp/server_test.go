@@ -139,16 +139,4 @@ func TestWrapServerRefusals(t *testing.T) {
 	if err := broken.Close(); err != nil {
 		t.Error(err)
 	}
-	off := grayhttp.WrapServer(&http.Server{Addr: "127.0.0.1:0"}, grayhttp.WithRuntime(m.runtime("b", "", graylib.WithConfig(graylib.Config{Disabled: true}))))
-	ended := make(chan error, 1)
-	go func() { ended <- off.ListenAndServe() }()
-	if err := off.Shutdown(t.Context()); err != nil {
-		t.Error(err)
-	}
-	if err := <-ended; !errors.Is(err, http.ErrServerClosed) {
-		t.Error(err)
-	}
-	if left := m.registry.Instances("b"); len(left) != 0 {
-		t.Errorf("registered: %v", left)
-	}
 }

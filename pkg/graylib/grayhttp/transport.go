@@ -28,9 +28,6 @@ func Transport(base http.RoundTripper, opts ...Option) http.RoundTripper {
 	if err != nil {
 		return failing{err}
 	}
-	if !o.rt.Enabled() {
-		return base
-	}
 	return &transport{options: o, base: base}
 }
 

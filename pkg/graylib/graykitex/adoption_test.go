@@ -119,17 +119,6 @@ func TestAppliedTwice(t *testing.T) {
 	}
 }
 
-func TestKillSwitch(t *testing.T) {
-	m := newMesh(t)
-	off := m.runtime("a", "", graylib.WithConfig(graylib.Config{Disabled: true}))
-	if n := len(graykitex.NewServerSuite(graykitex.WithRuntime(off)).Options()); n != 0 {
-		t.Errorf("%d server options", n)
-	}
-	if n := len(graykitex.NewClientSuite(graykitex.WithRuntime(off)).Options()); n != 0 {
-		t.Errorf("%d client options", n)
-	}
-}
-
 func TestBrokenDefaultIsAClearError(t *testing.T) {
 	graylib.SetDefault(nil)
 	t.Cleanup(func() { graylib.SetDefault(nil) })

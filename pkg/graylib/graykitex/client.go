@@ -39,9 +39,6 @@ func (clientSuite) String() string { return "graykitex" }
 
 // Options implements [client.Suite].
 func (s clientSuite) Options() []client.Option {
-	if s.o.disabled() {
-		return nil
-	}
 	return []client.Option{{F: func(co *client.Options, di *utils.Slice) {
 		di.Push("graykitex")
 		for _, h := range co.MetaHandlers {

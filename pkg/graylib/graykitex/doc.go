@@ -9,6 +9,6 @@
 // carries the tag. A stream's tag is fixed at its creation.
 //
 // Everything takes a runtime with [WithRuntime], or else the process-wide default. Where that can't be built, Run and
-// NewClient return the reason. With the kill switch off (graylib.EnvEnabled) a suite has no options. All of it may be
-// applied twice.
+// NewClient return the reason. With the kill switch thrown (GRAY_ENABLED=off, see [graylib.Runtime.Enabled]) services are registered and
+// found as ever, and the transports stay the same, without tags. All of it may be applied twice.
 package graykitex

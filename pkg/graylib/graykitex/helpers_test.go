@@ -148,9 +148,14 @@ func call(ctx context.Context, t testing.TB, c *serviceClient, kind string) answ
 	if err != nil {
 		t.Fatalf("%s: %v", kind, err)
 	}
+	return answered(t, out)
+}
+
+func answered(t testing.TB, out string) answer {
+	t.Helper()
 	var a answer
 	if err := json.Unmarshal([]byte(out), &a); err != nil {
-		t.Fatalf("%s: %v in %s", kind, err, out)
+		t.Fatalf("%v in %s", err, out)
 	}
 	return a
 }

@@ -80,9 +80,6 @@ func apply(opts []Option) *options {
 	return o
 }
 
-// disabled tells whether the kill switch is thrown (GRAY_ENABLED=off).
-func (o *options) disabled() bool { return o.err == nil && !o.rt.Enabled() }
-
 // endpointOf returns the name in the registry for Kitex's name of a service.
 func (o *options) endpointOf(kitexName string) string {
 	if o.endpoint != "" {

@@ -24,9 +24,6 @@ func (serverSuite) String() string { return "graykitex" }
 
 // Options implements [server.Suite].
 func (s serverSuite) Options() []server.Option {
-	if s.o.disabled() {
-		return nil
-	}
 	return []server.Option{{F: func(so *server.Options, di *utils.Slice) {
 		di.Push("graykitex")
 		if _, twice := so.RemoteOpt.TransServerFactory.(*transServerFactory); twice {

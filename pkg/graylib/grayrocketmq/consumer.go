@@ -65,14 +65,14 @@ func NewPushConsumer(opts ...consumer.Option) (rocketmq.PushConsumer, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !active(rt) {
+	if !active(rt) && !rt.Idle() {
 		return rocketmq.NewPushConsumer(opts...)
 	}
 	return OpenConsumer(opts, WithConsumerRuntime(rt), WithBackgroundStart())
 }
 
 // OpenConsumer makes a consumer of the client's options and graylib's. It connects to nothing: that is for Start. Whether
-// GRAY_ENABLED and GRAY_MESSAGES are on is the caller's to ask; see [NewPushConsumer].
+// GRAY_MESSAGES is on is the caller's to ask; see [NewPushConsumer].
 //
 // Errors wrap [ErrInvalidOption] or [ErrNotSupported] and name the setting.
 func OpenConsumer(client []consumer.Option, opts ...ConsumerOption) (*Consumer, error) {
@@ -167,7 +167,8 @@ func (c *Consumer) Unsubscribe(topic string) error {
 // and groups that don't exist, and sets first offsets. After an error nothing runs, and Start may be called again. With
 // [WithBackgroundStart] it goes on trying instead.
 //
-// An instance whose lane isn't listed joins nothing, says so in the log, and joins when the lane is listed.
+// An instance whose lane isn't listed joins nothing, says so in the log, and joins when the lane is listed. One that has a tag
+// and whose kill switch is thrown joins nothing ([graylib.Runtime.Idle]).
 func (c *Consumer) Start() error {
 	c.mu.Lock()
 	if c.state != created {

@@ -6,8 +6,9 @@
 //	p, err := grayrocketmq.NewProducer(producer.WithNameServer(addrs), producer.WithGroupName("test-c"))
 //	c, err := grayrocketmq.NewPushConsumer(consumer.WithNameServer(addrs), consumer.WithGroupName("test-a"))
 //
-// They use the process-wide [graylib.Default], and give back the client's own producers and consumers where GRAY_ENABLED or
-// GRAY_MESSAGES is off. [WrapProducer] takes a producer that exists. Programs that hold a runtime of their own, or need one
+// They use the process-wide [graylib.Default], and give back the client's own producers and consumers where GRAY_MESSAGES is
+// off. With the kill switch thrown (GRAY_ENABLED=off) nothing is marked, a baseline instance consumes as ever, the lanes' messages as a
+// stand-in, and an instance with a tag joins no group, see [graylib.Runtime.Enabled]. [WrapProducer] takes a producer that exists. Programs that hold a runtime of their own, or need one
 // of the options, call [OpenProducer] and [OpenConsumer].
 //
 // A consumer can't be wrapped once it exists: it runs several groups, each a client of its own, and the client offers no

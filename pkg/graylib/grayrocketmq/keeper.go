@@ -142,6 +142,11 @@ func rulesKnown(s graylib.RulesStatus) bool { return s.Origin != "none" }
 func (k *keeper) reconcile(ctx context.Context) error {
 	c := k.c
 	id := c.rt.Identity()
+	if c.rt.Idle() {
+		c.log().Warn("grayscale is switched off ("+graylib.EnvEnabled+"=off), and this instance has a tag: it joins no group", "tag", id.Tag)
+		c.rt.SetReady(c.component(), "")
+		return nil
+	}
 	known := rulesKnown(c.rt.RulesSource().Status())
 	join, prepare := desired(id, c.baseGroup(), c.broadcasting(), c.rt.Rules(), known)
 

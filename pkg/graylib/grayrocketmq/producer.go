@@ -69,8 +69,9 @@ func producerOptionsOf(opts []ProducerOption) (producerOptions, error) {
 	return o, nil
 }
 
-// active tells whether messages are looked at at all.
-func active(rt *graylib.Runtime) bool { return rt.Enabled() && !rt.Config().MessagesOff }
+// active tells whether messages are looked at at all. The kill switch (GRAY_ENABLED=off) is no matter of it: what the lanes have left
+// is consumed all the same, see [graylib.Runtime.Enabled].
+func active(rt *graylib.Runtime) bool { return !rt.Config().MessagesOff }
 
 // NewProducer takes the place of the client's NewProducer: the same options, and the process-wide runtime. Without
 // WithInstanceName the instance gets a unique name; without a name server that of GRAY_NAMESRV_ADDR is taken, with its keys.
@@ -99,7 +100,7 @@ func OpenProducer(client []producer.Option, opts ...ProducerOption) (rocketmq.Pr
 }
 
 // WrapProducer wraps a producer of the client's; it takes the client's results as they are. Where err isn't nil, where p is
-// wrapped already, and where GRAY_ENABLED or GRAY_MESSAGES is off, p and err come back unchanged.
+// wrapped already, and where GRAY_MESSAGES is off, p and err come back unchanged.
 func WrapProducer(p rocketmq.Producer, err error, opts ...ProducerOption) (rocketmq.Producer, error) {
 	if err != nil || p == nil {
 		return p, err

@@ -113,6 +113,7 @@ type world struct {
 	ended   atomic.Bool
 	mayFail atomic.Bool // sends may
 	keys    primitive.Credentials
+	off     bool  // the kill switch of the runtimes that are made from now on
 	left    int64 // when a consumer last shut down, Unix nanoseconds
 }
 
@@ -155,7 +156,7 @@ func (w *world) runtimeOf(service string, tag graylib.Tag, r graylib.Reporter, s
 	opts := []graylib.Option{
 		graylib.WithRules(source), graylib.WithLogger(slog.New(slog.NewTextHandler(testLog{w.t, &w.ended}, nil))),
 		graylib.WithConfig(graylib.Config{
-			NamesrvAddr: w.namesrv, RocketMQAccessKey: w.keys.AccessKey, RocketMQSecretKey: w.keys.SecretKey,
+			Disabled: w.off, NamesrvAddr: w.namesrv, RocketMQAccessKey: w.keys.AccessKey, RocketMQSecretKey: w.keys.SecretKey,
 		}),
 	}
 	if r != nil {

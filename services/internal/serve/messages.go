@@ -40,8 +40,8 @@ func (a *App) credentials() primitive.Credentials {
 	return primitive.Credentials{AccessKey: a.Config.Gray.RocketMQAccessKey, SecretKey: a.Config.Gray.RocketMQSecretKey}
 }
 
-// Grayscale tells whether messages are looked at: GRAY_ENABLED and GRAY_MESSAGES are on.
-func (a *App) Grayscale() bool { return a.Runtime.Enabled() && !a.Runtime.Config().MessagesOff }
+// Grayscale tells whether messages are looked at: GRAY_MESSAGES is on.
+func (a *App) Grayscale() bool { return !a.Runtime.Config().MessagesOff }
 
 // ConsumeFrom adds a push consumer that has its subscriptions.
 func (a *App) ConsumeFrom(c rocketmq.PushConsumer) {
