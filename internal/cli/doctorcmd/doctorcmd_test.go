@@ -281,7 +281,7 @@ func TestFindings(t *testing.T) {
 			}},
 		{"a consumer without graylib", func(_ *testing.T, s *system) { s.members["g"] = member("DEFAULT", "T", "gray_tag IS NULL") }, nil, true, []string{
 			"✘ members group g has a member without graylib, h@DEFAULT at h:1: it takes tagged messages, and changes the group's filter",
-			"-> run it with graylib, GRAY_MESSAGES=on, or in a group of its own",
+			"-> run it with graylib and GRAY_MESSAGES=on, or in a group of its own",
 		}},
 		{"another version", func(_ *testing.T, s *system) {
 			s.members["g_gray"] = member("a#gray#own#v1#1", "T", "gray_tag = 'gray'")
