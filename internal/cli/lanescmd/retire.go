@@ -189,8 +189,15 @@ func (e *ending) left(ctx context.Context) (r remains, err error) {
 var errBrokerAway = errors.New("not all brokers are there")
 
 // where returns the brokers, the application's groups, and all groups there are. It fails where a broker is known to be away, by
-// an earlier look or by the instances: nobody could tell what it holds.
+// its replicas, an earlier look or the instances: nobody could tell what it holds.
 func (e *ending) where(ctx context.Context) (map[string]string, []string, lanestate.Groups, error) {
+	masterless, err := e.reader.Masterless(ctx)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	if len(masterless) > 0 {
+		return nil, nil, nil, fmt.Errorf("%w: broker %s has no master, only replicas: what it holds can't be known. Start its master again", errBrokerAway, masterless[0])
+	}
 	brokers, err := e.reader.Brokers(ctx)
 	if err != nil {
 		return nil, nil, nil, err

@@ -59,6 +59,10 @@ func (r *Reader) Brokers(ctx context.Context) (map[string]string, error) {
 	return brokers, err
 }
 
+// Masterless returns the names of the brokers that Brokers leaves out: only replicas are registered of them, and what they hold
+// can't be known.
+func (r *Reader) Masterless(ctx context.Context) ([]string, error) { return r.api.Masterless(ctx) }
+
 // Groups are the consumer groups that the brokers know, by name.
 type Groups map[string]bool
 

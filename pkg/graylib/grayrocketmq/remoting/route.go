@@ -85,8 +85,36 @@ func (c *Client) Route(ctx context.Context, topic string) (Route, error) {
 	return r, nil
 }
 
-// Brokers asks a name server for all brokers: name -> the master's address.
+// Brokers asks a name server for all brokers: name -> the master's address. Those without a master are left out; see
+// [Client.Masterless].
 func (c *Client) Brokers(ctx context.Context) (map[string]string, error) {
+	list, err := c.clusters(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return masters(list), nil
+}
+
+// Masterless asks a name server for the brokers that only replicas are registered of, sorted: their masters are down, and what
+// they hold can't be known.
+func (c *Client) Masterless(ctx context.Context) ([]string, error) {
+	list, err := c.clusters(ctx)
+	if err != nil {
+		return nil, err
+	}
+	there := masters(list)
+	var names []string
+	for _, b := range list {
+		if there[b.BrokerName] == "" {
+			names = append(names, b.BrokerName)
+		}
+	}
+	slices.Sort(names)
+	return names, nil
+}
+
+// clusters asks a name server for all brokers with their addresses.
+func (c *Client) clusters(ctx context.Context) ([]brokerData, error) {
 	answer, err := c.nameServer(ctx, Command{Code: reqClusterInfo})
 	if err != nil {
 		return nil, fmt.Errorf("list of brokers: %w", err)
@@ -102,7 +130,7 @@ func (c *Client) Brokers(ctx context.Context) (map[string]string, error) {
 		b.BrokerName = name
 		list = append(list, b)
 	}
-	return masters(list), nil
+	return list, nil
 }
 
 func masters(list []brokerData) map[string]string {
