@@ -186,7 +186,7 @@ func TestReturnReplacesAndSkips(t *testing.T) {
 func TestRecorderIsShared(t *testing.T) {
 	rt := newRuntime(t, baselineSelf, graylib.WithHops())
 	ctx, arrival := rt.Arrive(t.Context(), graylib.ProtocolHTTP, graylib.HTTPKeys, graylib.MapCarrier{"x-gray-tag": "gray"})
-	back := graylib.MapCarrier{"x-gray-hops": graylib.EncodeHops([]graylib.Hop{hop("b", ""), hop("c", "gray")})}
+	back := graylib.EncodeHops([]graylib.Hop{hop("b", ""), hop("c", "gray")})
 	const calls, each = 8, 3
 	var wg sync.WaitGroup
 	for i := range calls {
@@ -194,7 +194,7 @@ func TestRecorderIsShared(t *testing.T) {
 			for range each {
 				_, call := rt.Depart(ctx, "b", nil)
 				call.Inject(graylib.HTTPKeys, graylib.MapCarrier{})
-				call.Return(graylib.HTTPKeys, back)
+				call.Return(graylib.HTTPKeys, graylib.MapCarrier{"x-gray-hops": back})
 				graylib.RecordMessage(ctx, graylib.Message{ID: fmt.Sprint(i)})
 				hops, messages := arrival.Chain()
 				hops[0].Service, messages[0].Topic = "changed", "changed" // copies: nobody else sees it
@@ -220,10 +220,10 @@ func TestRecorderIsShared(t *testing.T) {
 func TestRecorderIsBounded(t *testing.T) {
 	rt := newRuntime(t, baselineSelf, graylib.WithHops())
 	ctx, arrival := rt.Arrive(t.Context(), graylib.ProtocolHTTP, graylib.HTTPKeys, graylib.MapCarrier{})
-	back := graylib.MapCarrier{"x-gray-hops": graylib.EncodeHops([]graylib.Hop{hop("b", ""), hop("c", "")})}
+	back := graylib.EncodeHops([]graylib.Hop{hop("b", ""), hop("c", "")})
 	for range 100 {
 		_, call := rt.Depart(ctx, "b", nil)
-		call.Return(graylib.HTTPKeys, back)
+		call.Return(graylib.HTTPKeys, graylib.MapCarrier{"x-gray-hops": back})
 		graylib.RecordMessage(ctx, graylib.Message{ID: "m"})
 	}
 	if hops, messages := arrival.Chain(); len(hops) != 64 || len(messages) != 64 {
