@@ -41,18 +41,8 @@ func (q *laneQueue) beginSome(ctx context.Context, span *ownership.Span, msgs []
 	if m.c.set.orderly {
 		slot = nil // there is one handler per queue anyway
 	}
-	if slot != nil {
-		select {
-		case slot <- struct{}{}:
-		case <-ctx.Done():
-			return 0, false
-		}
-	}
-	begun, covered, ok := q.admit(ctx, span, list)
+	begun, covered, ok := q.admit(ctx, span, list, slot)
 	if len(begun) == 0 {
-		if slot != nil {
-			<-slot
-		}
 		return covered, ok
 	}
 	if m.c.set.orderly {
@@ -125,13 +115,27 @@ func (m *laneMember) ended() {
 }
 
 // admit begins the first messages of the list, one at least: it waits until that is possible. Those that a commit covers are
-// left out and counted.
-func (q *laneQueue) admit(ctx context.Context, span *ownership.Span, list []delivery) (begun []delivery, covered int, ok bool) {
+// left out and counted. Where some have begun they have a slot, if slots aren't nil; while it waits for the span to have room it
+// has none: queues whose messages can't be finished would keep those of others from beginning.
+func (q *laneQueue) admit(ctx context.Context, span *ownership.Span, list []delivery, slots chan struct{}) (begun []delivery, covered int, ok bool) {
 	m := q.m
+	free := func() {
+		if slots != nil {
+			<-slots
+		}
+	}
 	for {
+		if slots != nil {
+			select {
+			case slots <- struct{}{}:
+			case <-ctx.Done():
+				return nil, 0, false
+			}
+		}
 		m.mu.Lock()
 		if q.machine.Span() != span || q.machine.State() != ownership.Owned {
 			m.mu.Unlock()
+			free()
 			return nil, 0, false
 		}
 		for len(list) > 0 && list[0].msg.QueueOffset < span.Committed() {
@@ -147,8 +151,11 @@ func (q *laneQueue) admit(ctx context.Context, span *ownership.Span, list []deli
 			q.sooner()
 		}
 		m.mu.Unlock()
-		if n > 0 || len(list) == 0 {
+		if n > 0 {
 			return list[:n], covered, true
+		}
+		if free(); len(list) == 0 {
+			return nil, covered, true
 		}
 		select {
 		case <-q.room:
