@@ -133,3 +133,20 @@ func nameServers(r primitive.NsResolver, configured string) []string {
 	}
 	return strings.FieldsFunc(configured, func(c rune) bool { return c == ';' || c == ',' || c == ' ' })
 }
+
+// resolver is the application's, with the configured address where that has none or says nothing. The client asks it every 2
+// minutes, and what graylib asks itself by where no name server answers.
+type resolver struct {
+	app        primitive.NsResolver // may be nil
+	configured string
+}
+
+var _ primitive.NsResolver = resolver{}
+
+// Resolve implements primitive.NsResolver.
+func (r resolver) Resolve() []string { return nameServers(r.app, r.configured) }
+
+// Description implements primitive.NsResolver.
+func (r resolver) Description() string {
+	return "name servers of the application, or of graylib's configuration"
+}

@@ -25,7 +25,8 @@ type Consumer struct {
 	opts        consumerOptions
 	set         consumerSettings
 	client      []consumer.Option
-	nameServers primitive.NamesrvAddr
+	resolver    resolver
+	nameServers primitive.NamesrvAddr // as it said at the first
 	credentials primitive.Credentials
 	from        time.Time // of ConsumeFromTimestamp
 	counts      counter
@@ -103,10 +104,11 @@ func OpenConsumer(client []consumer.Option, opts ...ConsumerOption) (*Consumer, 
 	if c.credentials.IsEmpty() {
 		c.credentials = primitive.Credentials{AccessKey: config.RocketMQAccessKey, SecretKey: config.RocketMQSecretKey}
 	}
-	c.nameServers = nameServers(set.resolver, config.NamesrvAddr)
+	c.resolver = resolver{set.resolver, config.NamesrvAddr}
+	c.nameServers = c.resolver.Resolve()
 	c.api, err = remoting.New(remoting.Config{
 		NameServers: slices.Clone(c.nameServers), AccessKey: c.credentials.AccessKey, SecretKey: c.credentials.SecretKey,
-		SecurityToken: c.credentials.SecurityToken,
+		SecurityToken: c.credentials.SecurityToken, Resolve: c.resolver.Resolve,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("%w: name server: %w: set consumer.WithNameServer or %s", ErrInvalidOption, err, graylib.EnvNamesrvAddr)

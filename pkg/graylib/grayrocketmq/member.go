@@ -76,7 +76,7 @@ func (c *Consumer) join(p place, subs []*subscription) (*member, error) {
 	opts := append([]consumer.Option(nil), c.client...)
 	opts = append(opts,
 		consumer.WithGroupName(unqualified(c.set.namespace, p.group)),
-		consumer.WithNameServer(c.nameServers),
+		consumer.WithNsResolver(c.resolver),
 		consumer.WithCredentials(c.credentials),
 		consumer.WithStrategy(m.allocate),
 		consumer.WithFilterMessageHook([]hooks.FilterMessageHook{m.hook}),

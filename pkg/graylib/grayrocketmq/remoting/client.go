@@ -35,6 +35,10 @@ type Config struct {
 	SecretKey     string
 	SecurityToken string
 	Timeout       time.Duration // of one request; 0 = DefaultTimeout
+
+	// Resolve returns the name servers there are now; nil = they stay. It is asked where none of those known answered, on the goroutine
+	// of the request; none, or malformed ones, change nothing.
+	Resolve func() []string
 }
 
 // Client asks name servers and brokers. It is safe for concurrent use.
@@ -48,26 +52,37 @@ type Client struct {
 	closed bool
 	first  int // the name server that answered last
 
+	nameServers []string // as last known
+
 	pinned *conn // of a Session: the only connection there is
 }
 
 // New makes a client. It connects when it is first used.
 func New(c Config) (*Client, error) {
-	c.NameServers = slices.DeleteFunc(slices.Clone(c.NameServers), func(s string) bool { return s == "" })
-	if len(c.NameServers) == 0 {
-		return nil, ErrNoAddress
+	servers, err := addresses(c.NameServers)
+	if err != nil {
+		return nil, err
 	}
-	for i, addr := range c.NameServers {
-		addr = strings.TrimPrefix(strings.TrimPrefix(addr, "http://"), "https://")
-		if _, _, err := net.SplitHostPort(addr); err != nil {
-			return nil, fmt.Errorf("name server %q: want host:port: %w", addr, err)
-		}
-		c.NameServers[i] = addr
+	if len(servers) == 0 {
+		return nil, ErrNoAddress
 	}
 	if c.Timeout <= 0 {
 		c.Timeout = DefaultTimeout
 	}
-	return &Client{config: c, conns: make(map[string]*conn), dials: make(map[string]*sync.Mutex)}, nil
+	return &Client{config: c, nameServers: servers, conns: make(map[string]*conn), dials: make(map[string]*sync.Mutex)}, nil
+}
+
+// addresses returns the name servers of a list as host:port each.
+func addresses(list []string) ([]string, error) {
+	list = slices.DeleteFunc(slices.Clone(list), func(s string) bool { return s == "" })
+	for i, addr := range list {
+		addr = strings.TrimPrefix(strings.TrimPrefix(addr, "http://"), "https://")
+		if _, _, err := net.SplitHostPort(addr); err != nil {
+			return nil, fmt.Errorf("name server %q: want host:port: %w", addr, err)
+		}
+		list[i] = addr
+	}
+	return list, nil
 }
 
 // Close ends all connections. Requests under way fail.
@@ -223,18 +238,36 @@ func (c *Client) sign(req Command) map[string]string {
 	return ext
 }
 
-// nameServer asks the name servers in turn, beginning with the one that answered last.
+// nameServer asks the name servers in turn, beginning with the one that answered last. Where none answers those that are there now
+// are asked.
 func (c *Client) nameServer(ctx context.Context, req Command) (Command, error) {
 	c.mu.Lock()
-	first := c.first
+	servers, first := c.nameServers, c.first
 	c.mu.Unlock()
+	answer, err := c.inTurn(ctx, servers, first, req)
+	if !errors.Is(err, ErrUnreachable) || c.config.Resolve == nil || ctx.Err() != nil {
+		return answer, err
+	}
+	now, malformed := addresses(c.config.Resolve())
+	if malformed != nil || len(now) == 0 || slices.Equal(now, servers) {
+		return answer, err
+	}
+	c.mu.Lock()
+	c.nameServers, c.first = now, 0
+	c.mu.Unlock()
+	return c.inTurn(ctx, now, 0, req)
+}
+
+func (c *Client) inTurn(ctx context.Context, servers []string, first int, req Command) (Command, error) {
 	var errs []error
-	for i := range c.config.NameServers {
-		at := (first + i) % len(c.config.NameServers)
-		answer, err := c.call(ctx, c.config.NameServers[at], req)
+	for i := range servers {
+		at := (first + i) % len(servers)
+		answer, err := c.call(ctx, servers[at], req)
 		if err == nil || !errors.Is(err, ErrUnreachable) {
 			c.mu.Lock()
-			c.first = at
+			if slices.Equal(c.nameServers, servers) {
+				c.first = at
+			}
 			c.mu.Unlock()
 			return answer, err
 		}

@@ -40,6 +40,8 @@ type Handler func(Request) Response
 type Server struct {
 	Addr string
 
+	listener net.Listener
+
 	mu       sync.Mutex
 	handlers map[int]Handler
 	seen     []Request
@@ -54,11 +56,8 @@ func Start(t testing.TB) *Server {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &Server{Addr: l.Addr().String(), handlers: make(map[int]Handler), conns: make(map[net.Conn]struct{})}
-	t.Cleanup(func() {
-		_ = l.Close()
-		s.Drop()
-	})
+	s := &Server{Addr: l.Addr().String(), listener: l, handlers: make(map[int]Handler), conns: make(map[net.Conn]struct{})}
+	t.Cleanup(s.Close)
 	go func() {
 		for {
 			c, err := l.Accept()
@@ -80,6 +79,12 @@ func (s *Server) Handle(code int, h Handler) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.handlers[code] = h
+}
+
+// Close ends the server; the end of the test does so too.
+func (s *Server) Close() {
+	_ = s.listener.Close()
+	s.Drop()
 }
 
 // Drop closes all connections.
