@@ -43,12 +43,19 @@ type Consumer struct {
 	lanes     *lanesSeen // where it broadcasts
 	keeper    *keeper
 	unlist    func() // takes the consumer off the runtime's list
+	down      *shutdown
 
 	api     *remoting.Client // made with the consumer; connects when first used
 	masters masters          // of the brokers that have its topics
 }
 
 var _ rocketmq.PushConsumer = (*Consumer)(nil)
+
+// shutdown is one that has begun.
+type shutdown struct {
+	over chan struct{} // closed at its end
+	err  error         // what came of it, then
+}
 
 type state int
 
@@ -203,17 +210,26 @@ func (c *Consumer) Start() error {
 }
 
 // Shutdown leaves all groups. No message begins any more; those under way may finish within the drain limit, and offsets
-// are committed. An error wraps [ErrDrain] where handlers were still running then: their messages are delivered again.
+// are committed. An error wraps [ErrDrain] where handlers were still running then: their messages are delivered again. Further
+// calls wait for the first one's end and return its error.
 func (c *Consumer) Shutdown() error {
 	c.mu.Lock()
-	if c.state == stopped {
+	if down := c.down; down != nil {
 		c.mu.Unlock()
-		return nil
+		<-down.over
+		return down.err
 	}
-	c.state = stopped
+	down := &shutdown{over: make(chan struct{})}
+	c.down, c.state = down, stopped
 	k, unlist := c.keeper, c.unlist
 	c.mu.Unlock()
+	defer close(down.over)
+	down.err = c.shutdown(k, unlist)
+	return down.err
+}
 
+// shutdown is what the first Shutdown does.
+func (c *Consumer) shutdown(k *keeper, unlist func()) error {
 	if k != nil {
 		k.stop()
 	}
