@@ -182,8 +182,8 @@ func (s *chainServer) serveKitex(construct func(...server.Option) server.Server,
 }
 
 // plainChain is the chain on TTHeader, without graylib.
-func plainChain() (*chainServer, error) {
-	return startChain("plain TTHeader", bearsNothing, func(string) (part, error) { return part{}, nil })
+func plainChain(name string) (*chainServer, error) {
+	return startChain(name, bearsNothing, func(string) (part, error) { return part{}, nil })
 }
 
 // grayChain is the chain with graylib in all of its services, which find each other through a registry. Requests bear the
@@ -291,6 +291,18 @@ func (r chainResult) times(base chainResult, value func(throughput) float64) []f
 // hopsWanted is the chain that has everything switched on, and no goal.
 const hopsWanted = "the same, hops wanted"
 
+// chainStarts are the chains that are compared; the first one is the plain one.
+var chainStarts = []struct {
+	name  string
+	chain func(name string) (*chainServer, error)
+}{
+	{"plain TTHeader", plainChain},
+	{"graylib, untagged requests", func(name string) (*chainServer, error) { return grayChain(name, bearsNothing) }},
+	{"graylib, tagged requests", func(name string) (*chainServer, error) { return grayChain(name, bearsTag) }},
+	{"graylib, requests with tag, id and trace", func(name string) (*chainServer, error) { return grayChain(name, bearsAll) }},
+	{hopsWanted, func(name string) (*chainServer, error) { return grayChain(name, bearsAll, graylib.WithHops()) }},
+}
+
 // measureChains loads the chains in turn; the first one is the plain one.
 func measureChains(rounds int, span time.Duration) (_ []chainResult, err error) {
 	var chains []*chainServer
@@ -299,14 +311,8 @@ func measureChains(rounds int, span time.Duration) (_ []chainResult, err error) 
 			err = errors.Join(err, s.close())
 		}
 	}()
-	for _, start := range []func() (*chainServer, error){
-		plainChain,
-		func() (*chainServer, error) { return grayChain("graylib, untagged requests", bearsNothing) },
-		func() (*chainServer, error) { return grayChain("graylib, tagged requests", bearsTag) },
-		func() (*chainServer, error) { return grayChain("graylib, requests with tag, id and trace", bearsAll) },
-		func() (*chainServer, error) { return grayChain(hopsWanted, bearsAll, graylib.WithHops()) },
-	} {
-		s, err := start()
+	for _, start := range chainStarts {
+		s, err := start.chain(start.name)
 		if err != nil {
 			return nil, err
 		}

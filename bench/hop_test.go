@@ -1,6 +1,18 @@
 package main
 
-import "testing"
+import (
+	"context"
+	"io"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	hclient "github.com/cloudwego/hertz/pkg/app/client"
+	"github.com/cloudwego/hertz/pkg/common/hlog"
+	"github.com/cloudwego/hertz/pkg/protocol"
+	"github.com/cloudwego/kitex/pkg/klog"
+)
 
 // BenchmarkHop is what the page's table of hops is made of, for profiles: go test ./bench -run - -bench Hop -cpuprofile cpu.out.
 func BenchmarkHop(b *testing.B) {
@@ -12,6 +24,47 @@ func BenchmarkHop(b *testing.B) {
 		b.Run(c.name, func(b *testing.B) {
 			b.ReportAllocs()
 			c.do(b.N)
+		})
+	}
+}
+
+// BenchmarkChain is what the page's table of chains is made of, for profiles: one chain at a time.
+func BenchmarkChain(b *testing.B) {
+	klog.SetOutput(io.Discard)
+	hlog.SetOutput(io.Discard)
+	for _, start := range chainStarts {
+		b.Run(start.name, func(b *testing.B) {
+			s, err := start.chain(start.name)
+			if err != nil {
+				b.Fatal(err)
+			}
+			b.Cleanup(func() { _ = s.close() })
+			web, err := hclient.NewClient(hclient.WithMaxConnsPerHost(2*connections), hclient.WithDialTimeout(time.Second))
+			if err != nil {
+				b.Fatal(err)
+			}
+			if err := s.awake(web); err != nil {
+				b.Fatal(err)
+			}
+			b.ReportAllocs()
+			b.ResetTimer()
+			var all sync.WaitGroup
+			var left atomic.Int64
+			left.Store(int64(b.N))
+			for range connections {
+				all.Go(func() {
+					req, resp := protocol.AcquireRequest(), protocol.AcquireResponse()
+					defer protocol.ReleaseRequest(req)
+					defer protocol.ReleaseResponse(resp)
+					for left.Add(-1) >= 0 {
+						if err := s.ask(context.Background(), web, req, resp); err != nil {
+							b.Error(err)
+							return
+						}
+					}
+				})
+			}
+			all.Wait()
 		})
 	}
 }

@@ -9,15 +9,35 @@ import (
 
 // Arrival is the server's side of one hop. Its methods are safe for concurrent use.
 type Arrival struct {
-	meta     meta // as it arrived
-	rt       *Runtime
-	protocol Protocol
-	reason   Reason // the caller's
-	asked    bool   // the caller wants the hops back
-	collects bool   // somebody wants them
+	meta     meta       // as it arrived
+	at       *entry     // of the runtime
+	reason   reasonCode // the caller's
+	asked    bool       // the caller wants the hops back
+	collects bool       // somebody wants them
 
 	mu     sync.Mutex
 	caused *caused // nil: nothing yet
+}
+
+// entry is where an arrival came in: one for all arrivals of a runtime by one protocol.
+type entry struct {
+	rt       *Runtime
+	protocol Protocol
+}
+
+// entry returns the one of a protocol.
+func (rt *Runtime) entry(protocol Protocol) *entry {
+	for i := range rt.entries {
+		if rt.entries[i].protocol == protocol {
+			return &rt.entries[i]
+		}
+	}
+	return &entry{rt, protocol} // an adapter's own
+}
+
+// newEntries returns the entries of the protocols that are known.
+func newEntries(rt *Runtime) [3]entry {
+	return [...]entry{{rt, ProtocolHTTP}, {rt, ProtocolRPC}, {rt, ProtocolMQ}}
 }
 
 // caused is what a request led to below its arrival.
@@ -75,7 +95,7 @@ func (rt *Runtime) Arrive(ctx context.Context, protocol Protocol, keys Keys, c C
 // arrival. Its Context is the adapter's to set, before the request is served.
 func (rt *Runtime) ArriveIn(a *Arrived, protocol Protocol, keys Keys, c Carrier) {
 	in := &a.arrival
-	in.rt, in.protocol = rt, protocol
+	in.at = rt.entry(protocol)
 	m := &in.meta
 	m.arrival = in
 	if err := rt.extract(m, keys, c); err != nil {
@@ -87,9 +107,7 @@ func (rt *Runtime) ArriveIn(a *Arrived, protocol Protocol, keys Keys, c Carrier)
 		m.local = !propagate
 	}
 	if keys.Reason != "" {
-		if r := Reason(c.Get(keys.Reason)); r.known() {
-			in.reason = r
-		}
+		in.reason = codeOf(Reason(c.Get(keys.Reason)))
 	}
 	in.asked = keys.Hops != "" && c.Get(keys.Hops) == HopsWanted
 	in.collects = in.asked || rt.wantsHops
@@ -108,9 +126,10 @@ func (rt *Runtime) nodeColour() (tag Tag, propagate bool) {
 
 // Hop returns this instance's hop. Unlike [Arrival.Chain] it takes no lock.
 func (a *Arrival) Hop() Hop {
+	rt := a.at.rt
 	return Hop{
-		Service: a.rt.id.Service, Tag: a.rt.id.Tag, Instance: a.rt.id.Instance, Addr: *a.rt.addr.Load(),
-		RequestTag: a.meta.tag, Protocol: a.protocol, Reason: a.reason,
+		Service: rt.id.Service, Tag: rt.id.Tag, Instance: rt.id.Instance, Addr: *rt.addr.Load(),
+		RequestTag: a.meta.tag, Protocol: a.at.protocol, Reason: a.reason.reason(),
 	}
 }
 

@@ -20,13 +20,13 @@ type Call struct {
 	meta      *meta
 	tag       Tag // by which the callee is chosen
 	propagate bool
-	reason    Reason
-	now       *Instance // that Next returned last
-	tried     []string  // those before it, by address
+	reason    reasonCode
+	failure   reasonCode // of the last try that failed
+	now       *Instance  // that Next returned last
+	tried     *[]string  // those before it, by address; nil: none
 
-	table   *Table                   // of the try under way
-	last    atomic.Pointer[Instance] // the try under way; nil when it is known how it ended
-	failure Reason                   // of the last try that failed
+	table *Table                   // of the try under way
+	last  atomic.Pointer[Instance] // the try under way; nil when it is known how it ended
 }
 
 type callKey struct{}
@@ -106,7 +106,10 @@ func (c *Call) Next(t *Table) (*Instance, Reason, error) {
 		c.NotConnected()
 	}
 	if c.now != nil {
-		c.tried, c.now = append(c.tried, c.now.Addr), nil
+		if c.tried == nil {
+			c.tried = new([]string)
+		}
+		*c.tried, c.now = append(*c.tried, c.now.Addr), nil
 	}
 	v := t.view.Load()
 	steps := v.route(c.tag)
@@ -121,13 +124,17 @@ func (c *Call) Next(t *Table) (*Instance, Reason, error) {
 		}
 		c.reason, c.now = s.reason, in
 		c.last.Store(in)
-		if s.fallback && c.failure != "" {
+		if s.fallback && c.failure != codeNone {
 			c.reason = c.failure
 		}
-		return in, c.reason, nil
+		return in, c.reason.reason(), nil
+	}
+	tried := 0
+	if c.tried != nil {
+		tried = len(*c.tried)
 	}
 	return nil, "", fmt.Errorf("%w of %s for tag %s: %d known, %d tried and failed",
-		ErrNoInstance, t.Service(), c.tag, len(v.snapshot.Instances()), len(c.tried))
+		ErrNoInstance, t.Service(), c.tag, len(v.snapshot.Instances()), tried)
 }
 
 // untried picks from the set.
@@ -136,7 +143,7 @@ func (c *Call) untried(set *Set) *Instance {
 	if !ok {
 		return nil
 	}
-	if len(c.tried) > 0 && c.wasTried(in.Addr) {
+	if c.tried != nil && c.wasTried(in.Addr) {
 		in = nil
 		n := set.Len()
 		start := rand.IntN(n) // anywhere, so that the load of those that failed is spread over all the others
@@ -153,15 +160,15 @@ func (c *Call) untried(set *Set) *Instance {
 	return in
 }
 
-func (c *Call) wasTried(addr string) bool { return slices.Contains(c.tried, addr) }
+func (c *Call) wasTried(addr string) bool { return slices.Contains(*c.tried, addr) }
 
 // Reason returns the reason of the instance that Next returned last, or "".
-func (c *Call) Reason() Reason { return c.reason }
+func (c *Call) Reason() Reason { return c.reason.reason() }
 
 // Inject writes the tag (unless the lane says propagate: false), the request id and the trace into the request. Where the
 // arrival that the call was made in collects hops, it asks the callee for its own. The reason goes along there too, and where the
 // runtime has telemetry: the callee's metrics and spans bear it.
-func (c *Call) Inject(keys Keys, carrier Carrier) { c.InjectFor(c.reason, keys, carrier) }
+func (c *Call) Inject(keys Keys, carrier Carrier) { c.InjectFor(c.reason.reason(), keys, carrier) }
 
 // InjectFor is [Call.Inject] with the reason of one try, as [Call.Reason] returned it then. Where Inject is used by the goroutine
 // that calls Next, this one may be called by any, as long as the try that it is for may still be sent.

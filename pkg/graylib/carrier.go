@@ -124,7 +124,9 @@ func extract(m *meta, keys Keys, c Carrier) (err error) {
 	m.requestID = printable(c.Get(keys.RequestID), maxRequestID)
 	if tp := c.Get(keys.TraceParent); traceID(tp) != "" {
 		m.traceParent = tp
-		m.traceState = printable(c.Get(keys.TraceState), maxTraceState)
+		if state := printable(c.Get(keys.TraceState), maxTraceState); state != "" {
+			m.trace = &furtherTrace{state: state}
+		}
 	}
 	return err
 }

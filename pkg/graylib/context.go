@@ -4,14 +4,27 @@ import "context"
 
 // meta is what a context carries for one request. It is immutable: a change makes a copy.
 type meta struct {
-	tag          Tag
-	requestID    string
-	traceParent  string
-	traceState   string
-	arrivedTrace string   // the traceparent that arrived, where a tracer has put its own in its place
-	arrival      *Arrival // that this context belongs to; nil outside of one
-	local        bool     // the tag is not put on the wire: the lane colours from the node and says propagate: false
-	detached     bool     // has left its arrival, see Detach
+	tag         Tag
+	requestID   string
+	traceParent string
+	trace       *furtherTrace // nil: there is no more of it
+	arrival     *Arrival      // that this context belongs to; nil outside of one
+	local       bool          // the tag is not put on the wire: the lane colours from the node and says propagate: false
+	detached    bool          // has left its arrival, see Detach
+}
+
+// furtherTrace is what few requests have of their trace. It is immutable.
+type furtherTrace struct {
+	state   string
+	arrived string // the traceparent that arrived, where a tracer has put its own in its place
+}
+
+// further returns what there is of the trace beside the traceparent.
+func (m *meta) further() furtherTrace {
+	if m.trace == nil {
+		return furtherTrace{}
+	}
+	return *m.trace
 }
 
 type metaKey struct{}

@@ -25,14 +25,35 @@ const (
 	ReasonTimedOut      Reason = "fallback: timed out"      // the lane's instances didn't answer a call that may be repeated
 )
 
-// known tells whether r, read from the wire, is one of ours.
-func (r Reason) known() bool {
-	switch r {
-	case ReasonLane, ReasonBaseline, ReasonNoInstance, ReasonConnectFailed, ReasonEjected, ReasonTimedOut:
-		return true
-	}
-	return false
+// reasonCode is a reason in one byte: every call and arrival has room for some.
+type reasonCode uint8
+
+const (
+	codeNone reasonCode = iota
+	codeLane
+	codeBaseline
+	codeNoInstance
+	codeConnectFailed
+	codeEjected
+	codeTimedOut
+)
+
+var reasonTexts = [...]Reason{
+	codeLane: ReasonLane, codeBaseline: ReasonBaseline, codeNoInstance: ReasonNoInstance,
+	codeConnectFailed: ReasonConnectFailed, codeEjected: ReasonEjected, codeTimedOut: ReasonTimedOut,
 }
+
+// codeOf returns the code of a reason; that of one which isn't known is codeNone.
+func codeOf(r Reason) reasonCode {
+	for code := range reasonTexts {
+		if reasonTexts[code] == r {
+			return reasonCode(code)
+		}
+	}
+	return codeNone
+}
+
+func (c reasonCode) reason() Reason { return reasonTexts[c] }
 
 // Choose returns the instances that a request with the given tag may reach, and why: those of the tag's lane, or the
 // baseline's where the lane has none (G1); for an untagged request the baseline's alone (G2). It is a pure function and

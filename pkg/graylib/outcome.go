@@ -16,7 +16,7 @@ func (c *Call) Answered() {
 // TimedOut says that the instance that Next returned last didn't answer in time. It may have got the request: only a call
 // that may be made twice goes on with Next.
 func (c *Call) TimedOut() {
-	c.failure = ReasonTimedOut
+	c.failure = codeTimedOut
 	if in := c.ended(); in != nil {
 		c.table.failed(in)
 	}
@@ -25,7 +25,7 @@ func (c *Call) TimedOut() {
 // NotConnected says that the instance that Next returned last couldn't be connected to. Calling Next says so too, where
 // nothing else was said.
 func (c *Call) NotConnected() {
-	c.failure = ReasonConnectFailed
+	c.failure = codeConnectFailed
 	if in := c.ended(); in != nil {
 		c.table.failed(in)
 	}
@@ -48,7 +48,7 @@ func (c *Call) Ended(err error) {
 	case timedOut(err):
 		c.TimedOut()
 	default:
-		c.failure = ReasonConnectFailed
+		c.failure = codeConnectFailed
 		c.ended()
 	}
 }

@@ -21,8 +21,9 @@ type Runtime struct {
 	log      *slog.Logger
 	started  time.Time
 
-	wantsHops   bool // every arrival collects the hops below it
-	tellsReason bool // every call tells its callee the reason
+	entries     [3]entry // of arrivals
+	wantsHops   bool     // every arrival collects the hops below it
+	tellsReason bool     // every call tells its callee the reason
 
 	telemetry     Telemetry // nil: nobody is told
 	telemetryList telemetries
@@ -80,6 +81,7 @@ func New(id Identity, opts ...Option) (*Runtime, error) {
 		id: id, rules: StaticRules(NoRules), reporter: discard{}, started: time.Now(),
 		notReady: make(map[string]string),
 	}
+	rt.entries = newEntries(rt)
 	for _, o := range opts {
 		o(rt)
 	}

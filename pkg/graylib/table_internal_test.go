@@ -92,7 +92,7 @@ func TestEveryLaneIsFound(t *testing.T) {
 				t.Errorf("%d lanes: tag %q is routed to %s, want %s", lanes, in.Tag, r[0].set.instances[0].Addr, in.Addr)
 			}
 		}
-		if r := v.route("nobody"); r[0].reason != ReasonNoInstance || r[0].set.instances[0].Addr != "h:1" {
+		if r := v.route("nobody"); r[0].reason != codeNoInstance || r[0].set.instances[0].Addr != "h:1" {
 			t.Errorf("%d lanes: a tag without an instance is routed to %+v", lanes, r[0])
 		}
 	}

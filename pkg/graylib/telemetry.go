@@ -184,8 +184,8 @@ func (c *Call) Addr() string {
 	switch {
 	case c.now != nil:
 		return c.now.Addr
-	case len(c.tried) > 0: // and then nobody was left
-		return c.tried[len(c.tried)-1]
+	case c.tried != nil: // and then nobody was left
+		return (*c.tried)[len(*c.tried)-1]
 	}
 	return ""
 }
@@ -212,7 +212,7 @@ func WithTrace(ctx context.Context, traceParent, traceState string) context.Cont
 }
 
 // TraceStateFrom returns the W3C tracestate that ctx carries, or "".
-func TraceStateFrom(ctx context.Context) string { return metaFrom(ctx).traceState }
+func TraceStateFrom(ctx context.Context) string { return metaFrom(ctx).further().state }
 
 // SetTrace makes the call bear the given W3C trace, as [WithTrace] does for a context. It must come before the call's
 // first Inject.
@@ -226,10 +226,11 @@ func (c *Call) SetTrace(traceParent, traceState string) {
 }
 
 func (m *meta) setTrace(traceParent, traceState string) {
-	if m.arrivedTrace == "" {
-		m.arrivedTrace = m.traceParent
+	arrived := m.further().arrived
+	if arrived == "" {
+		arrived = m.traceParent
 	}
-	m.traceParent, m.traceState = traceParent, printable(traceState, maxTraceState)
+	m.traceParent, m.trace = traceParent, &furtherTrace{state: printable(traceState, maxTraceState), arrived: arrived}
 }
 
 // injectTrace writes the trace, unless a tracer of the application's has written its own: that knows better. What only was
@@ -238,15 +239,15 @@ func (m *meta) injectTrace(keys Keys, c Carrier) {
 	if m.traceParent == "" {
 		return
 	}
-	old := c.Get(keys.TraceParent)
+	old, further := c.Get(keys.TraceParent), m.further()
 	switch {
 	case old == "":
 		c.Set(keys.TraceParent, m.traceParent)
-		if m.traceState != "" {
-			c.Set(keys.TraceState, m.traceState)
+		if further.state != "" {
+			c.Set(keys.TraceState, further.state)
 		}
-	case m.arrivedTrace != "" && old == m.arrivedTrace && old != m.traceParent:
+	case further.arrived != "" && old == further.arrived && old != m.traceParent:
 		c.Set(keys.TraceParent, m.traceParent)
-		c.Set(keys.TraceState, m.traceState) // the older one belongs to the older traceparent
+		c.Set(keys.TraceState, further.state) // the older one belongs to the older traceparent
 	}
 }

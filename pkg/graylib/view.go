@@ -3,7 +3,7 @@ package graylib
 // step is one group of instances that a call may go to, and why.
 type step struct {
 	set      *Set
-	reason   Reason
+	reason   reasonCode
 	fallback bool // it is reached when all before it failed within the call: the reason is how they did
 }
 
@@ -56,10 +56,10 @@ func newView(s *Snapshot, out map[string]*health, zone string) *view {
 	}
 	v := &view{
 		snapshot: s, lanes: make(map[Tag]route, len(s.lanes)),
-		baseline: b.steps(nil, baseline, ReasonBaseline, false),
-		none:     b.steps(nil, baseline, ReasonNoInstance, false),
+		baseline: b.steps(nil, baseline, codeBaseline, false),
+		none:     b.steps(nil, baseline, codeNoInstance, false),
 	}
-	ejected := b.steps(nil, baseline, ReasonEjected, false)
+	ejected := b.steps(nil, baseline, codeEjected, false)
 	for tag, lane := range s.lanes {
 		live := b.live(lane)
 		switch {
@@ -70,7 +70,7 @@ func newView(s *Snapshot, out map[string]*health, zone string) *view {
 		default: // all of both are ejected: they are used as if none was
 			live = lane
 		}
-		v.lanes[tag] = b.steps(b.steps(nil, live, ReasonLane, false), baseline, ReasonConnectFailed, true)
+		v.lanes[tag] = b.steps(b.steps(nil, live, codeLane, false), baseline, codeConnectFailed, true)
 	}
 	if len(v.lanes) <= fewLanes {
 		for tag, r := range v.lanes {
@@ -97,7 +97,7 @@ func (b viewBuilder) live(s *Set) *Set {
 }
 
 // steps appends the steps over a set: the own zone's share first, where it is preferred.
-func (b viewBuilder) steps(r route, s *Set, reason Reason, fallback bool) route {
+func (b viewBuilder) steps(r route, s *Set, reason reasonCode, fallback bool) route {
 	if near := b.near(s); near != nil {
 		r = append(r, step{near, reason, fallback})
 	}

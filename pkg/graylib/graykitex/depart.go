@@ -28,8 +28,8 @@ type departure struct {
 	ri     rpcinfo.RPCInfo
 	direct bool           // what it carries is written straight into the message
 	table  *graylib.Table // nil: nothing is chosen here
-	first  try            // where direct is set, from the moment that sent is
-	sent   atomic.Bool    // first is on its way: from here on a message is written for this call
+	reason graylib.Reason // of the first try, where direct is set; from the moment that sent is
+	sent   atomic.Bool    // the first try is on its way: from here on a message is written for this call
 
 	more *further // nil until it is needed; a stream's and that of a call over gRPC is there from the start
 }
@@ -59,12 +59,15 @@ func (d *departure) further() *further {
 // Value implements [context.Context]. Metainfo is left without what an arrival of ours adds only when the message is about to be
 // written straight: middlewares that come between, and calls that never get there, have all of it.
 func (d *departure) Value(key any) any {
+	if key == rpcinfoKey {
+		return d.ri
+	}
 	switch key.(type) {
 	case departureKey:
 		return d
 	case tryKey:
 		if d.sent.Load() {
-			return &d.first
+			return d
 		}
 		return nil // that of a call which this one is made within is none of ours
 	}
@@ -164,8 +167,14 @@ var _ remote.MetaHandler = (*metaHandler)(nil)
 
 // WriteMeta implements [remote.MetaHandler].
 func (*metaHandler) WriteMeta(ctx context.Context, msg remote.Message) (context.Context, error) {
-	if t, ok := ctx.Value(tryKey{}).(*try); ok && msg.TransInfo() != nil {
-		t.call.InjectFor(t.reason, graylib.RPCKeys, onWire(stringsOf(msg)))
+	if msg.TransInfo() == nil {
+		return ctx, nil
+	}
+	switch t := ctx.Value(tryKey{}).(type) {
+	case *departure:
+		t.Call().InjectFor(t.reason, graylib.RPCKeys, carrierOf(msg))
+	case *furtherTry:
+		t.call.InjectFor(t.reason, graylib.RPCKeys, carrierOf(msg))
 	}
 	return ctx, nil
 }

@@ -1,9 +1,12 @@
 package graykitex
 
 import (
+	"cmp"
 	"context"
+	"sync"
 
 	"github.com/bytedance/gopkg/cloud/metainfo"
+	"github.com/cloudwego/kitex/pkg/rpcinfo"
 
 	"github.com/graychain/graychain/pkg/graylib"
 )
@@ -25,6 +28,16 @@ var (
 	backwardKey = learnKey(metainfo.WithBackwardValuesToSend,
 		func(ctx context.Context) bool { return metainfo.SendBackwardValue(ctx, "GRAY_PROBE", "x") })
 )
+
+// rpcinfoKey is the key under which Kitex keeps a call's RPCInfo. It asks for it all along a call's way, and contexts of ours, which have it,
+// answer at once. Where it can't be learned nobody asks for it, and they pass all questions on.
+var rpcinfoKey = cmp.Or(learnKey(
+	func(ctx context.Context) context.Context {
+		return rpcinfo.NewCtxWithRPCInfo(ctx, rpcinfo.NewRPCInfo(nil, nil, nil, nil, nil))
+	},
+	func(ctx context.Context) bool { return rpcinfo.GetRPCInfo(ctx) != nil }), any(unlearned{}))
+
+type unlearned struct{}
 
 // learnKey returns the key that ask looks a context up by, once it has seen that another context than the one which with makes can
 // answer for it.
@@ -85,42 +98,79 @@ func (a *arrival) taken(ctx context.Context) context.Context {
 	return metainfo.WithPersistentValues(ctx, kvs...)
 }
 
+// metainfoValues are what was made of metainfo for one arrival.
+type metainfoValues struct {
+	mu       sync.Mutex
+	asked    bool // for the values that came in; they may be none
+	forward  any
+	backward any // the place for what goes back; nil: nobody has asked for it
+}
+
+// made returns the place for what is made of metainfo.
+func (a *arrival) made() *metainfoValues {
+	if v := a.lazy.Load(); v != nil {
+		return v
+	}
+	a.lazy.CompareAndSwap(nil, &metainfoValues{})
+	return a.lazy.Load()
+}
+
 // metainfo returns metainfo's values: those that it had itself, and what was taken.
 func (a *arrival) metainfo() any {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.forward == nil {
-		a.forward = a.taken(a.Context).Value(metainfoKey)
+	v := a.made()
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if !v.asked {
+		v.asked, v.forward = true, a.taken(a.Context).Value(metainfoKey)
 	}
-	return a.forward
+	return v.forward
 }
 
 // toSend returns metainfo's place for what goes back.
 func (a *arrival) toSend() any {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.backward == nil {
-		a.backward = metainfo.WithBackwardValuesToSend(context.Background()).Value(backwardKey)
+	v := a.made()
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.backward == nil {
+		v.backward = metainfo.WithBackwardValuesToSend(context.Background()).Value(backwardKey)
 	}
-	return a.backward
+	return v.backward
 }
 
 // sendsBack tells whether somebody has asked for that place.
 func (a *arrival) sendsBack() bool {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.backward != nil
+	v := a.lazy.Load()
+	if v == nil {
+		return false
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.backward != nil
+}
+
+// handedOut tells whether somebody has asked for the values that came in.
+func (a *arrival) handedOut() bool {
+	v := a.lazy.Load()
+	if v == nil {
+		return false
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.asked
 }
 
 // metainfoBelow returns metainfo's values in ctx, without what an arrival of ours would add: a call of ours writes that
 // itself.
 func metainfoBelow(ctx context.Context) any {
-	a, ok := ctx.(*arrival)
-	if ok && a.straight { // most of the time, and nothing has to be made
+	a, ok := ctx.Value(arrivalKey{}).(*arrival)
+	switch {
+	case !ok || !a.straight:
+		return ctx.Value(metainfoKey)
+	case !a.handedOut(): // whoever adds to metainfo asks for it first: so nobody has, and nothing has to be made
 		return a.Context.Value(metainfoKey)
 	}
 	values := ctx.Value(metainfoKey)
-	if a, ok = ctx.Value(arrivalKey{}).(*arrival); ok && a.straight && values == a.metainfo() {
+	if values == a.metainfo() {
 		return a.Context.Value(metainfoKey)
 	}
 	return values

@@ -2,7 +2,8 @@ package graykitex
 
 import (
 	"context"
-	"sync"
+	"sync/atomic"
+	"time"
 
 	"github.com/cloudwego/kitex/pkg/endpoint"
 	"github.com/cloudwego/kitex/pkg/endpoint/sep"
@@ -22,19 +23,18 @@ type arrivalKey struct{}
 // arrival is one call or stream that arrived. It is the context that it is served in, so that one allocation does for both.
 type arrival struct {
 	graylib.Arrived
-	ri     rpcinfo.RPCInfo
-	served bool // by our middleware
+	ri rpcinfo.RPCInfo
 
 	// Of a call whose values were taken straight out of the message, see serverMeta.
+	read     context.Context                // that it was read in
+	values   map[string]string              // of the message, while they are taken
+	lazy     atomic.Pointer[metainfoValues] // nil: nobody has asked for any
+	left     int32                          // how many of the message's values are neither taken nor Kitex's own
+	took     taken
+	tagged   bool // the caller has sent a tag, and a well-formed one
 	straight bool
-	tagged   bool              // the caller has sent a tag, and a well-formed one
-	left     int32             // how many of the message's values are neither taken nor Kitex's own
-	values   map[string]string // of the message, while they are taken
-	before   before
 
-	mu       sync.Mutex
-	forward  any // metainfo's values, once they were asked for
-	backward any // its place for what goes back
+	served bool // by our middleware
 }
 
 // Value implements [context.Context].
@@ -42,32 +42,44 @@ func (a *arrival) Value(key any) any {
 	if _, ok := key.(arrivalKey); ok {
 		return a
 	}
+	if key == rpcinfoKey {
+		return a.ri
+	}
 	if a.straight && key == metainfoKey {
 		return a.metainfo()
 	}
 	return a.Arrived.Value(key)
 }
 
-// before is the context of a call between its being read and our middleware, for handlers of messages, tracers, and middlewares that
-// come first.
-type before struct {
-	context.Context
-	a *arrival
-}
+// before is an arrival as the context of its call between its being read and our middleware: for handlers of messages, tracers, and
+// middlewares that come first.
+type before arrival
 
 // Value implements [context.Context]. Metainfo's own values are not ours yet: Kitex is still about to change them.
 func (b *before) Value(key any) any {
 	if _, ok := key.(arrivalKey); ok {
-		return b.a
+		return (*arrival)(b)
 	}
-	if key == backwardKey {
-		return b.a.toSend()
+	switch key {
+	case rpcinfoKey:
+		return b.ri
+	case backwardKey:
+		return (*arrival)(b).toSend()
 	}
-	if v, ok := b.a.Own(key); ok {
+	if v, ok := b.Own(key); ok {
 		return v
 	}
-	return b.Context.Value(key)
+	return b.read.Value(key)
 }
+
+// Deadline implements [context.Context].
+func (b *before) Deadline() (time.Time, bool) { return b.read.Deadline() }
+
+// Done implements [context.Context].
+func (b *before) Done() <-chan struct{} { return b.read.Done() }
+
+// Err implements [context.Context].
+func (b *before) Err() error { return b.read.Err() }
 
 // serve is the server's middleware, for calls and streams alike.
 func (r *registrar) serve(next endpoint.Endpoint) endpoint.Endpoint {

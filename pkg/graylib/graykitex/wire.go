@@ -67,6 +67,24 @@ func (m onWire) Set(key, value string) {
 	m[wireKey(key)] = value
 }
 
+// freshOnWire is onWire for a message in which nothing stands yet: what is to be written is written once, and looked for in vain before.
+type freshOnWire map[string]string
+
+// Get implements [graylib.Carrier].
+func (freshOnWire) Get(string) string { return "" }
+
+// Set implements [graylib.Carrier].
+func (m freshOnWire) Set(key, value string) { onWire(m).Set(key, value) }
+
+// carrierOf returns the carrier for what a call writes into a message.
+func carrierOf(msg remote.Message) graylib.Carrier {
+	m := stringsOf(msg)
+	if len(m) == 0 {
+		return freshOnWire(m)
+	}
+	return onWire(m)
+}
+
 // stringsOf returns a message's own strings.
 func stringsOf(msg remote.Message) map[string]string {
 	m := msg.TransInfo().TransStrInfo()
@@ -77,38 +95,34 @@ func stringsOf(msg remote.Message) map[string]string {
 	return m
 }
 
-// try is one try of a call over TTHeader. What it carries is written when the message is, maybe by another goroutine, and
-// while a next try has begun: so the reason stands here.
-type try struct {
-	call   *graylib.Call
-	reason graylib.Reason
-}
-
+// A try of a call over TTHeader is a context. What it carries is written when the message is, maybe by another goroutine, and
+// while a next try has begun: so the reason stands in it. The first one has its place in the departure.
 type tryKey struct{}
 
-// furtherTry is the context of a try after the first one, which has its place in the departure.
+// furtherTry is a try after the first one.
 type furtherTry struct {
 	context.Context
-	try try
+	call   *graylib.Call
+	reason graylib.Reason
 }
 
 // Value implements [context.Context].
 func (t *furtherTry) Value(key any) any {
 	if _, ok := key.(tryKey); ok {
-		return &t.try
+		return t
 	}
 	return t.Context.Value(key)
 }
 
 // straight fixes what the call carries in this try.
 func (d *departure) straight(ctx context.Context) context.Context {
-	t := try{d.Call(), d.Call().Reason()}
+	reason := d.Call().Reason()
 	if !d.sent.Load() {
-		d.first = t
+		d.reason = reason
 		d.sent.Store(true)
 		return ctx
 	}
-	return &furtherTry{ctx, t}
+	return &furtherTry{ctx, d.Call(), reason}
 }
 
 // comingBack is what a callee sent back with an answer.
@@ -150,26 +164,24 @@ func (h serverMeta) ReadMeta(ctx context.Context, msg remote.Message) (context.C
 	if !direct(ri) {
 		return h.metainfoHandler.ReadMeta(ctx, msg)
 	}
-	a := &arrival{ri: ri, straight: true, values: msg.TransInfo().TransStrInfo()}
+	a := &arrival{ri: ri, straight: true, read: ctx, values: msg.TransInfo().TransStrInfo()}
 	if a.left = int32(len(a.values)); a.left > 0 && a.values[transmeta.HeaderIDLServiceName] != "" {
 		a.left--
 	}
 	t := (*taking)(a)
 	h.rt.ArriveIn(&a.Arrived, graylib.ProtocolRPC, graylib.RPCKeys, t)
-	if sent := a.values[wireKeys.Tag]; a.left > 0 && sent != "" {
-		a.tagged = graylib.TagFrom(&a.Arrived) == graylib.Tag(sent) // else it is malformed
-		t.take(wireKeys.Tag)
-	}
 	others := a.left > 0 && hasMetainfo(a.values)
+	if others {
+		t.remove()
+	}
 	a.values = nil
-	a.before = before{ctx, a}
 	switch {
 	case others:
-		return h.metainfoHandler.ReadMeta(&a.before, msg)
+		return h.metainfoHandler.ReadMeta((*before)(a), msg)
 	case backwardKey == nil:
-		return metainfo.WithBackwardValuesToSend(&a.before), nil
+		return metainfo.WithBackwardValuesToSend((*before)(a)), nil
 	}
-	return &a.before, nil
+	return (*before)(a), nil
 }
 
 // WriteMeta implements [remote.MetaHandler]. It writes hops and messages into a call's answer.
@@ -189,26 +201,61 @@ func (h serverMeta) WriteMeta(ctx context.Context, msg remote.Message) (context.
 }
 
 // taking is an arrival as the Carrier that it takes its values from, out of the message: they are no business of metainfo's. Baggage is
-// others' too, and stays; the tag may be read again, and is taken last.
+// others' too, and stays. A message has few values, and one that has none left isn't searched: looking a key up
+// takes longer than all else here.
 type taking arrival
+
+// taken is a set of keys that were found in a message.
+type taken uint8
 
 // Get implements [graylib.Carrier].
 func (t *taking) Get(key string) string {
-	if t.left == 0 {
+	k := &graylib.RPCKeys
+	if t.left == 0 && (t.took == 0 || key != k.Tag) { // the tag alone is read again
 		return ""
 	}
-	name := wireKey(key)
-	v := t.values[name]
-	if v == "" || name == wireKeys.Tag || key == graylib.RPCKeys.Baggage {
+	switch key {
+	case k.Tag:
+		v := t.take(0)
+		if v != "" {
+			t.tagged = graylib.Tag(v).Valid()
+		}
 		return v
+	case k.RequestID:
+		return t.take(1)
+	case k.TraceParent:
+		return t.take(2)
+	case k.TraceState:
+		return t.take(3)
+	case k.Reason:
+		return t.take(4)
+	case k.Hops:
+		return t.take(5)
 	}
-	t.take(name)
+	return t.values[wireKey(key)]
+}
+
+// takenKeys are the keys as they stand in a message, by their places in a set.
+var takenKeys = [...]string{wireKeys.Tag, wireKeys.RequestID, wireKeys.TraceParent, wireKeys.TraceState, wireKeys.Reason, wireKeys.Hops}
+
+// take returns the value of a key; the same one again where it was taken before.
+func (t *taking) take(place int) string {
+	bit := taken(1) << place
+	v := t.values[takenKeys[place]]
+	if v != "" && t.took&bit == 0 {
+		t.took |= bit
+		t.left--
+	}
 	return v
 }
 
-func (t *taking) take(name string) {
-	delete(t.values, name)
-	t.left--
+// remove takes what was found out of the message itself, for others that read it.
+func (t *taking) remove() {
+	for place, key := range takenKeys {
+		if t.took&(1<<place) != 0 {
+			delete(t.values, key)
+		}
+	}
 }
 
 // Set implements [graylib.Carrier]; nothing is ever set.
