@@ -143,9 +143,7 @@ func (f figures) write(w io.Writer) {
 			estimated(h.beyond(f.hops[0].samples)).format("%.0f"), h.allocs()-f.hops[0].allocs())
 	}
 	p("")
-	p("What is left beyond the bare call: TTHeader writes each further key and value, and makes two strings of them where it reads them; and graylib's")
-	p("contexts, one at the caller and one at the callee. Less is allocated than by the bare call, which makes metainfo's values for each message, though it has none: graylib")
-	p("makes them where somebody asks for them. Hops are written and read as JSON at each hop.")
+	fmt.Fprint(w, leftOfTheHop)
 	p("")
 	p("## Choosing an instance")
 	p("")
@@ -186,4 +184,6 @@ func (f figures) write(w io.Writer) {
 		p("| %s | %s | %s | %s | %s |", c.name, estimated(c.of(perSecond)).format("%.0f"), estimated(c.times(f.chains[0], perSecond)).format("%.3f"),
 			estimated(c.of(µs)).format("%.1f"), estimated(c.times(f.chains[0], cpu)).format("%.3f"))
 	}
+	p("")
+	fmt.Fprint(w, leftOfTheChain)
 }

@@ -43,7 +43,7 @@ func (c *Call) Ended(err error) {
 	case c.DialFailed(err):
 		c.NotConnected()
 	case DialFailed(err): // somebody else couldn't be connected to, see [Call.DialFailed]
-		c.failure = ReasonConnectFailed
+		c.failure = codeConnectFailed
 		c.ended()
 	case timedOut(err):
 		c.TimedOut()

@@ -2,12 +2,15 @@ package graykitex
 
 import "context"
 
-// ForgetKeys makes contexts do without the keys that were learned of metainfo and of Kitex, as after versions of them
-// that they can't be learned of. It tells which were learned, and returns what puts them back.
-func ForgetKeys() (forward, backward, rpcinfo bool, restore func()) {
-	f, b, r := metainfoKey, backwardKey, rpcinfoKey
-	metainfoKey, backwardKey, rpcinfoKey = nil, nil, any(unlearned{})
-	return f != nil, b != nil, r != any(unlearned{}), func() { metainfoKey, backwardKey, rpcinfoKey = f, b, r }
+// RPCInfoKeyLearned tells whether it was learned under which key Kitex keeps a call's RPCInfo.
+func RPCInfoKeyLearned() bool { return rpcinfoKey != any(unlearned{}) }
+
+// ForgetMetainfoKeys makes arrivals do without the keys that were learned of package metainfo, as after a version of it
+// that they can't be learned of. It returns what they were, and what puts them back.
+func ForgetMetainfoKeys() (forward, backward any, restore func()) {
+	forward, backward = metainfoKey, backwardKey
+	metainfoKey, backwardKey = nil, nil
+	return forward, backward, func() { metainfoKey, backwardKey = forward, backward }
 }
 
 // HasFurther tells whether the call that ctx belongs to has its place for what few calls need.

@@ -23,15 +23,18 @@ import (
 // in, its own beside ours, what it sends back, and what a client without graylib hands on; whether metainfo's values are
 // made with each arrival or when somebody asks.
 func TestMetainfoIsAsEver(t *testing.T) {
-	forward, backward, rpcinfo, restore := graykitex.ForgetKeys()
-	if !forward || !backward || !rpcinfo {
-		t.Errorf("keys weren't learned (metainfo's forward %t, backward %t; Kitex's RPCInfo %t): hops cost more than they need", forward, backward, rpcinfo)
+	forward, backward, restore := graykitex.ForgetMetainfoKeys()
+	if forward == nil || backward == nil {
+		t.Errorf("metainfo's keys weren't learned (%v, %v): arrivals cost more than they need", forward, backward)
+	}
+	if !graykitex.RPCInfoKeyLearned() {
+		t.Error("the key of Kitex's RPCInfo wasn't learned: calls cost more than they need")
 	}
 	restore()
 	for _, lazy := range []bool{true, false} {
 		t.Run(fmt.Sprintf("lazy=%t", lazy), func(t *testing.T) {
 			if !lazy {
-				_, _, _, restore := graykitex.ForgetKeys()
+				_, _, restore := graykitex.ForgetMetainfoKeys()
 				t.Cleanup(restore) // after the servers are stopped
 			}
 			testMetainfo(t)
@@ -40,6 +43,7 @@ func TestMetainfoIsAsEver(t *testing.T) {
 }
 
 func testMetainfo(t *testing.T) {
+	const unasked = "unasked"
 	k := graylib.RPCKeys
 	var mu sync.Mutex
 	var atB, atC map[string]string
@@ -68,13 +72,12 @@ func testMetainfo(t *testing.T) {
 		}
 	})
 	m.serve(b, func(ctx context.Context, payload string) (string, error) {
-		if payload == "gray, and nobody asks for metainfo" {
+		if strings.HasPrefix(payload, unasked) { // metainfo is not asked for before the call, or only when a value is added
 			metainfo.SendBackwardValue(ctx, "ANSWER", "42")
+			if payload != unasked {
+				ctx = metainfo.WithPersistentValue(ctx, "OWN", "b")
+			}
 			return grayToC.call(ctx, "invoke", "x")
-		}
-		if payload == "gray, and metainfo is asked for when a value is added" {
-			metainfo.SendBackwardValue(ctx, "ANSWER", "42")
-			return grayToC.call(metainfo.WithPersistentValue(ctx, "OWN", "b"), "invoke", "x")
 		}
 		var all sync.WaitGroup // several ask at once
 		for range 4 {
@@ -124,7 +127,7 @@ func testMetainfo(t *testing.T) {
 		}{
 			{"silent", false}, {"plain", false}, {"plain, with a value of b's own", true}, {"gray", false},
 			{"gray, with a value of b's own", true}, {"gray, with a context between", false},
-			{"gray, and nobody asks for metainfo", false}, {"gray, and metainfo is asked for when a value is added", true},
+			{unasked, false}, {unasked + ", with a value of b's own", true},
 		} {
 			t.Run(fmt.Sprintf("%s, user=%t", tt.payload, user), func(t *testing.T) {
 				note(&atB, nil)
@@ -140,7 +143,7 @@ func testMetainfo(t *testing.T) {
 				}
 				mu.Lock()
 				defer mu.Unlock()
-				if diff := cmp.Diff(want, atB); diff != "" && !strings.HasPrefix(tt.payload, "gray, and") {
+				if diff := cmp.Diff(want, atB); diff != "" && !strings.HasPrefix(tt.payload, unasked) {
 					t.Errorf("b's metainfo (-want +got):\n%s", diff)
 				}
 				if tt.own {
