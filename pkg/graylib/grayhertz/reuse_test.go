@@ -30,8 +30,8 @@ func TestRequestsAreGivenBack(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			m := newMesh(t)
 			m.serve(m.runtime("b", ""), nil)
-			var third http.Header
-			other := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { third = r.Header.Clone() }))
+			seen := make(chan http.Header, 1)
+			other := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { seen <- r.Header.Clone() }))
 			defer other.Close()
 
 			rt := m.runtime("a", "", graylib.WithBaggage(), graylib.WithPresets("mse", "polaris=lanes", "sermant=x-lane"))
@@ -88,6 +88,7 @@ func TestRequestsAreGivenBack(t *testing.T) {
 			if err := c.Do(context.Background(), req, &protocol.Response{}); err != nil {
 				t.Fatal(err)
 			}
+			third := <-seen
 			for name := range third {
 				if own[name] == nil && (graylib.Stripped(name) || name == "X-Lane") {
 					t.Errorf("a third party got %s: %q", name, third[name])
