@@ -124,6 +124,40 @@ func TestTimeouts(t *testing.T) {
 	}
 }
 
+// TestExpiredRequestLeavesTheOthers: a request whose time is up before it is sent doesn't break the connection that others use.
+func TestExpiredRequestLeavesTheOthers(t *testing.T) {
+	s := remotingtest.Start(t)
+	late, asked := make(chan struct{}), make(chan struct{})
+	s.Handle(reqSendBack, func(remotingtest.Request) remotingtest.Response {
+		close(asked)
+		return remotingtest.Response{Late: late}
+	})
+	c := newClient(t, Config{NameServers: []string{s.Addr}, Timeout: time.Minute})
+	done := make(chan error, 1)
+	go func() { done <- c.SendBack(t.Context(), s.Addr, "g", &primitive.MessageExt{}, 0, 16) }()
+	<-asked
+	c.mu.Lock()
+	cn := c.conns[s.Addr]
+	c.mu.Unlock()
+	expired, cancel := context.WithDeadline(t.Context(), time.Now().Add(-time.Second))
+	defer cancel()
+	for range 3 {
+		if _, err := cn.do(expired, Command{Code: reqMinOffset}); !errors.Is(err, context.DeadlineExceeded) {
+			t.Fatalf("an expired request gave %v, want DeadlineExceeded", err)
+		}
+	}
+	if cn.broken() {
+		t.Fatal("the connection is broken")
+	}
+	close(late)
+	if err := <-done; err != nil {
+		t.Errorf("the request under way: %v", err)
+	}
+	if n := len(s.Seen()); n != 1 {
+		t.Errorf("the server was asked %d times, want once", n)
+	}
+}
+
 func TestCloseLeavesNothing(t *testing.T) {
 	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
 	t.Run("used", func(t *testing.T) {

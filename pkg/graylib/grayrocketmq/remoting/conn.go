@@ -2,10 +2,12 @@ package remoting
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"sync"
 	"time"
 )
@@ -124,7 +126,12 @@ func (c *conn) do(ctx context.Context, req Command) (Command, error) {
 		c.forget(opaque)
 		return Command{}, err
 	}
-	if err := c.send(ctx, frame); err != nil {
+	n, err := c.send(ctx, frame)
+	switch {
+	case err != nil && n == 0 && (ctx.Err() != nil || errors.Is(err, os.ErrDeadlineExceeded)): // the others' requests go on
+		c.forget(opaque)
+		return Command{}, cmp.Or(ctx.Err(), context.DeadlineExceeded)
+	case err != nil:
 		c.fail(fmt.Errorf("%w: %s: %w", errLost, c.addr, err)) // part of a frame may be out: nothing more can follow
 		a := <-ch
 		return a.cmd, a.err
@@ -138,18 +145,21 @@ func (c *conn) do(ctx context.Context, req Command) (Command, error) {
 	}
 }
 
-func (c *conn) send(ctx context.Context, frame []byte) error {
+// send writes a frame; n bytes of it are out.
+func (c *conn) send(ctx context.Context, frame []byte) (n int, err error) {
 	c.write.Lock()
 	defer c.write.Unlock()
+	if err := ctx.Err(); err != nil { // perhaps while others wrote: a deadline that has passed would break the connection
+		return 0, err
+	}
 	deadline, ok := ctx.Deadline()
 	if !ok {
 		deadline = time.Time{}
 	}
 	if err := c.net.SetWriteDeadline(deadline); err != nil {
-		return err
+		return 0, err
 	}
-	_, err := c.net.Write(frame)
-	return err
+	return c.net.Write(frame)
 }
 
 func (c *conn) forget(opaque int32) {
