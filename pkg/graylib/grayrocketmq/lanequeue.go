@@ -173,7 +173,8 @@ func (q *laneQueue) do(s *remoting.Session, a ownership.Action) error {
 	if err != nil && q.m.ctx.Err() == nil {
 		q.m.c.log().Debug("a request for a queue of a lane's group failed", "group", group, "queue", q.q.String(), "error", err)
 		if remoting.TimedOut(err) {
-			// Whether the broker did it nobody knows, and whether it is there neither: begin anew.
+			// Whether the broker did it nobody knows, and whether it is there neither: begin anew. Until here a request waits longer than
+			// a broker's pauses take; what begins meanwhile is bound by when the last granted renewal was sent, not answered.
 			_ = s.Close()
 		}
 	}

@@ -92,6 +92,7 @@ type simBroker struct {
 	refuses int                          // the code that pulls are answered with; 0 = they find nothing
 	pulled  map[string]map[string]int    // by group and queue: pulls that were not refused
 	events  []string                     // offsets set, and pulls, in order
+	still   chan struct{}                // nothing but pulls is answered before it is closed; nil = it answers
 }
 
 func simQueue(topic string, id any) string { return fmt.Sprintf("%s/%v", topic, id) }
@@ -105,7 +106,11 @@ func newSimBroker(t *testing.T) *simBroker {
 		b.Server.Handle(code, func(r remotingtest.Request) remotingtest.Response {
 			b.mu.Lock()
 			defer b.mu.Unlock()
-			return h(r)
+			response := h(r)
+			if response.Late == nil {
+				response.Late = b.still
+			}
+			return response
 		})
 	}
 	ok := func(remotingtest.Request) remotingtest.Response { return remotingtest.Response{} }
@@ -246,6 +251,30 @@ func (b *simBroker) begun(group, topic string, queues int, offset, end int64) {
 		b.offsets[group][simQueue(topic, id)] = offset
 		b.end[simQueue(topic, id)] = end
 	}
+}
+
+// standStill has the broker answer nothing but pulls until the function that it returns is called.
+func (b *simBroker) standStill() (goOn func()) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	still := make(chan struct{})
+	b.still = still
+	return func() {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		b.still = nil
+		close(still)
+	}
+}
+
+// asked returns the number of requests of a code so far.
+func (b *simBroker) asked(code int) (n int) {
+	for _, r := range b.Seen() {
+		if r.Code == code {
+			n++
+		}
+	}
+	return n
 }
 
 // consumed tells whether a group's messages in a topic's queue are pulled.

@@ -28,6 +28,10 @@ var (
 // DefaultTimeout bounds one request where the context doesn't: the client's own timeout for such requests.
 const DefaultTimeout = 3 * time.Second
 
+// DefaultSessionTimeout bounds one request of a [Session] where the context doesn't. A broker that stands still for some seconds (a
+// full garbage collection, a disk that writes back) keeps its connections and the locks, which live for 60 s; the members wait for it.
+const DefaultSessionTimeout = 20 * time.Second
+
 // Config says where the name servers are and who asks.
 type Config struct {
 	NameServers   []string // host:port each; one after the other is asked until one answers
@@ -35,6 +39,8 @@ type Config struct {
 	SecretKey     string
 	SecurityToken string
 	Timeout       time.Duration // of one request; 0 = DefaultTimeout
+
+	SessionTimeout time.Duration // of one request of a Session; 0 = DefaultSessionTimeout
 
 	// Resolve returns the name servers there are now; nil = they stay. It is asked where none of those known answered, on the goroutine
 	// of the request; none, or malformed ones, change nothing.
@@ -68,6 +74,9 @@ func New(c Config) (*Client, error) {
 	}
 	if c.Timeout <= 0 {
 		c.Timeout = DefaultTimeout
+	}
+	if c.SessionTimeout <= 0 {
+		c.SessionTimeout = DefaultSessionTimeout
 	}
 	return &Client{config: c, nameServers: servers, conns: make(map[string]*conn), dials: make(map[string]*sync.Mutex)}, nil
 }

@@ -11,7 +11,7 @@ import (
 // Session is one connection to one broker under one client id: what a group's member says of itself, the locks that it
 // holds and what it commits all travel on it, so that the broker and the member agree on whether the member is there.
 // Unlike a [Client] it doesn't connect again: once its connection is lost it is over. Its requests are the Client's methods,
-// with any address. It is safe for concurrent use.
+// with any address, and may take longer ([DefaultSessionTimeout]). It is safe for concurrent use.
 type Session struct {
 	*Client
 
@@ -32,7 +32,9 @@ func (c *Client) Open(ctx context.Context, addr, clientID string, notify func(gr
 	if err != nil {
 		return nil, fmt.Errorf("%w: %s: %w", ErrUnreachable, addr, err)
 	}
-	return &Session{Client: &Client{config: c.config, pinned: cn}, addr: addr, id: clientID}, nil
+	config := c.config
+	config.Timeout = config.SessionTimeout
+	return &Session{Client: &Client{config: config, pinned: cn}, addr: addr, id: clientID}, nil
 }
 
 // Addr returns the broker's address.
