@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -170,8 +171,8 @@ func (e *ending) allAware(ctx context.Context) error {
 	if err != nil || doc == nil {
 		return err // publishing says what there is to say of an empty document
 	}
-	if lane, err := doc.Lane(e.tag); err != nil || lane.State != graylib.LaneRetired {
-		return nil // nor is there anything to forget: publishing says so
+	if !slices.ContainsFunc(doc.Lanes, func(l rules.Lane) bool { return l.Tag == e.tag && l.State == graylib.LaneRetired }) {
+		return nil // there is nothing to forget, as publishing will say
 	}
 	why, err := e.unaware(ctx, doc.Revision)
 	if err == nil && why != "" {
