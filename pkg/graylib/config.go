@@ -10,7 +10,7 @@ import (
 // environment says.
 type Config struct {
 	Disabled          bool   // GRAY_ENABLED=off; the kill switch is thrown, see Runtime.Enabled
-	NacosAddr         string // host:port[,host:port…]; empty = no registry and no rules: the tag is carried, nothing is chosen
+	NacosAddr         string // host:port[,host:port…]; empty = no registry and no rules, see WithRegistry
 	NacosNamespace    string
 	NacosUsername     string
 	NacosPassword     string

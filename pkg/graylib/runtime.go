@@ -46,7 +46,7 @@ type Runtime struct {
 type Option func(*Runtime)
 
 // WithRegistry sets where instances are announced and found. Without one nothing is registered or chosen; the tag is
-// carried all the same.
+// carried to what the application's own resolver, or an address of its own, finds.
 func WithRegistry(r Registry) Option { return func(rt *Runtime) { rt.registry = r } }
 
 // WithRules sets the source of the rules. The default, and nil, list no lane.

@@ -36,7 +36,8 @@ func (d *departure) Value(key any) any {
 // request is not repeated unless [WithIdempotent] declares it. Make the client with client.WithPooledConnHealthCheck(true)
 // ([WrapClient] sees to it): else a pooled connection that an instance has left behind is found out by writing to it, after which
 // nobody knows whether the request was taken in hand. Timeouts count towards the instance's ejection, see
-// [graylib.Ejection]. Other requests are left alone, see [WithHosts]. A request is given back as it came: headers that were written
+// [graylib.Ejection]. Without a registry the tag is written all the same, and the client finds the host, by its own discovery where it
+// has one. Other requests are left alone, see [WithHosts]. A request is given back as it came: headers that were written
 // for the callee are taken off again, and the application's own of these names put back. Where the process-wide default can't be
 // built, each request fails with the reason.
 func ClientMiddleware(opts ...Option) client.Middleware {
@@ -68,8 +69,9 @@ func WrapClient(c *client.Client, err error, opts ...Option) (*client.Client, er
 }
 
 func (o *options) call(ctx context.Context, req *protocol.Request, resp *protocol.Response, next client.Endpoint) (failed error) {
-	discovered := req.Options().IsSD()
-	if ctx.Value(departedKey{}) == req || !discovered && !o.hosts[string(req.Host())] {
+	named := req.Options().IsSD()
+	discovered := named && o.rt.Registry() != nil
+	if ctx.Value(departedKey{}) == req || !named && !o.hosts[string(req.Host())] {
 		return next(ctx, req, resp)
 	}
 	service := string(req.Host())

@@ -97,3 +97,37 @@ func TestRequestsAreGivenBack(t *testing.T) {
 		})
 	}
 }
+
+func TestWithoutARegistryTheTagIsCarried(t *testing.T) {
+	got := make(chan string, 1)
+	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { got <- r.Header.Get(graylib.HTTPKeys.Tag) }))
+	t.Cleanup(server.Close)
+	rt, err := graylib.New(graylib.Identity{Service: "a"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := client.NewClient()
+	c, err = grayhertz.WrapClient(c, err, grayhertz.WithRuntime(rt))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.CloseIdleConnections)
+	// The application's own discovery, as a middleware of the client.
+	c.Use(func(next client.Endpoint) client.Endpoint {
+		return func(ctx context.Context, req *protocol.Request, resp *protocol.Response) error {
+			if string(req.Host()) == "b" && req.Options().IsSD() {
+				req.SetHost(server.Listener.Addr().String())
+			}
+			return next(ctx, req, resp)
+		}
+	})
+	req := &protocol.Request{}
+	req.SetRequestURI("http://b/x")
+	req.SetOptions(config.WithSD(true))
+	if err := c.Do(graylib.WithTag(t.Context(), "gray"), req, &protocol.Response{}); err != nil {
+		t.Fatal(err)
+	}
+	if tag := <-got; tag != "gray" {
+		t.Errorf("the server saw the tag %q", tag)
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -437,5 +438,37 @@ func TestAGetThatMayHaveBeenSentIsNotRepeated(t *testing.T) {
 	}
 	if others.Load() != 0 || got.Load() != 2 {
 		t.Errorf("the lane's instance got %d requests, want 2, and the baseline %d, want none", got.Load(), others.Load())
+	}
+}
+
+func TestWithoutARegistryTheTagIsCarried(t *testing.T) {
+	got := make(chan string, 1)
+	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		got <- r.Host + " " + r.Header.Get(graylib.HTTPKeys.Tag)
+	}))
+	t.Cleanup(server.Close)
+	rt, err := graylib.New(graylib.Identity{Service: "a"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	base := http.DefaultTransport.(*http.Transport).Clone()
+	base.DialContext = func(ctx context.Context, network, _ string) (net.Conn, error) { // the application's own resolver
+		return new(net.Dialer).DialContext(ctx, network, server.Listener.Addr().String())
+	}
+	c := &http.Client{Transport: grayhttp.Transport(base, grayhttp.WithRuntime(rt))}
+	t.Cleanup(c.CloseIdleConnections)
+	for host, want := range map[string]string{"b": "b gray", "elsewhere.example": "elsewhere.example "} {
+		req, err := http.NewRequestWithContext(graylib.WithTag(t.Context(), "gray"), http.MethodGet, "http://"+host+"/", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp, err := c.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = resp.Body.Close()
+		if saw := <-got; saw != want {
+			t.Errorf("the server saw host and tag %q, want %q", saw, want)
+		}
 	}
 }

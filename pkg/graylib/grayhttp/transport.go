@@ -18,6 +18,7 @@ import (
 // was sent, the next instance is tried, and when the lane has none left the baseline; a timed-out or failed request is not
 // repeated unless [WithIdempotent] declares it. (That something was sent it learns from [httptrace], which net/http's own transports
 // and most others serve.) Timeouts count towards the instance's ejection, see [graylib.Ejection].
+// Without a registry the tag is written all the same, and base finds the host.
 // The callee sees the service's name as Host. Where the process-wide default can't be built, each request
 // fails with the reason.
 func Transport(base http.RoundTripper, opts ...Option) http.RoundTripper {
@@ -76,8 +77,9 @@ func (t *transport) CloseIdleConnections() {
 
 // RoundTrip implements [http.RoundTripper].
 func (t *transport) RoundTrip(r *http.Request) (answer *http.Response, failed error) {
-	discovered := t.discovered(r.URL.Host)
-	if underWay(t.rt, r) || !discovered && !t.hosts[r.URL.Host] {
+	named := serviceName(r.URL.Host)
+	discovered := named && t.rt.Registry() != nil
+	if underWay(t.rt, r) || !named && !t.hosts[r.URL.Host] {
 		return t.base.RoundTrip(r)
 	}
 	service := r.URL.Host
@@ -226,9 +228,9 @@ func (t *transport) send(call *graylib.Call, out *http.Request) (*http.Response,
 	return resp, err
 }
 
-// discovered tells whether a URL's host is a service's name: it has no dot and no port, and isn't localhost.
-func (t *transport) discovered(host string) bool {
-	return t.rt.Registry() != nil && host != "" && host != "localhost" && !strings.ContainsAny(host, ".:")
+// serviceName tells whether a URL's host is a service's name: it has no dot and no port, and isn't localhost.
+func serviceName(host string) bool {
+	return host != "" && host != "localhost" && !strings.ContainsAny(host, ".:")
 }
 
 func closeBody(r *http.Request) {
