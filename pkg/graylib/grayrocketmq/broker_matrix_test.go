@@ -187,6 +187,7 @@ func (x *matrix) known(group string, n int) {
 func (x *matrix) message(kind string, w way, outcome string) (m *primitive.Message, noted func(never bool)) {
 	m = primitive.NewMessage(x.topic, []byte(w.body))
 	m.WithProperty(propOutcome, outcome)
+	m.WithProperty(primitive.PropertyUniqueClientMessageIdKeyIndex, primitive.CreateUniqID()) // a send that succeeds takes the client's off again
 	return m, func(never bool) {
 		x.note(matrixMessage{
 			id: m.GetProperty(primitive.PropertyUniqueClientMessageIdKeyIndex), what: kind + ", " + w.name + ", " + outcome,

@@ -77,7 +77,8 @@ func active(rt *graylib.Runtime) bool { return !rt.Config().MessagesOff }
 // WithInstanceName the instance gets a unique name; without a name server that of GRAY_NAMESRV_ADDR is taken, with its keys.
 //
 // Every send refuses messages that bear a property which graylib writes ([ErrReservedProperty]). A message is given back as
-// it was, but for the client's id. Acknowledged messages are noted in the context's chain and reported; one-way sends are
+// it was, but for the client's id: SendSync and Request take it off again once the broker has acknowledged the message, so that the
+// same Message sent again is another one; after an error, and after SendAsync, RequestAsync and SendOneWay, it stays. Acknowledged messages are noted in the context's chain and reported; one-way sends are
 // never acknowledged: they are noted and not reported.
 //
 // The client's interceptor option must not be used together with Request: the client then answers nil, nil.
@@ -163,6 +164,7 @@ func (p *markedProducer) SendSync(ctx context.Context, msgs ...*primitive.Messag
 	result, err := p.client.SendSync(ctx, msgs...)
 	if err == nil {
 		stored(ctx, p.rt, stamps, result)
+		defer unname(stamps)
 	}
 	ended(stamps, err)
 	return result, err
@@ -238,6 +240,7 @@ func (p *markedProducer) Request(ctx context.Context, ttl time.Duration, msg *pr
 	reply, err := p.client.Request(ctx, ttl, msg)
 	if err == nil {
 		stored(ctx, p.rt, stamps, nil)
+		defer unname(stamps)
 	}
 	ended(stamps, err)
 	return reply, err

@@ -23,6 +23,7 @@ type stamp struct {
 	msg *primitive.Message
 	tag graylib.Tag
 	was []property // in the order of writing
+	own bool       // the message has an id that the application gave it, or that an earlier send left
 }
 
 // property is one that a stamp has written over; an empty value = there was none.
@@ -80,6 +81,7 @@ func stampOne(ctx context.Context, rt *graylib.Runtime, mark MarkFunc, msg *prim
 	}
 	tag := rt.MarkTag(ctx, msg.Topic, messageRequest{msg}, own)
 	s := stamp{msg: msg, tag: tag}
+	s.own = s.id() != ""
 	carrier := stampCarrier{propertyCarrier{msg}, &s}
 	rt.InjectTag(ctx, tag, graylib.MessageKeys, carrier)
 	carrier.Set(graylib.MessagePropertyEnv, string(rt.Identity().Tag))
@@ -87,11 +89,21 @@ func stampOne(ctx context.Context, rt *graylib.Runtime, mark MarkFunc, msg *prim
 }
 
 // unstamp takes the stamps off again. The client has encoded the messages by then; the application has them back as it
-// gave them (but for the client's id), and may send them again in another context.
+// gave them (but for the client's id, see unname), and may send them again in another context.
 func unstamp(stamps []stamp) {
 	for _, s := range stamps {
 		for _, p := range slices.Backward(s.was) {
 			propertyCarrier{s.msg}.Set(p.key, p.value)
+		}
+	}
+}
+
+// unname takes the ids off again that messages were given for a send which the broker has acknowledged: a program that sends one
+// Message again and again sends different messages. After an error the id stays, so that sending again is known as that.
+func unname(stamps []stamp) {
+	for _, s := range stamps {
+		if !s.own {
+			s.msg.RemoveProperty(primitive.PropertyUniqueClientMessageIdKeyIndex)
 		}
 	}
 }

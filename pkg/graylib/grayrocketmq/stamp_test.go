@@ -3,10 +3,12 @@ package grayrocketmq
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	rocketmq "github.com/apache/rocketmq-client-go/v2"
 	"github.com/apache/rocketmq-client-go/v2/consumer"
 	"github.com/apache/rocketmq-client-go/v2/hooks"
 	"github.com/apache/rocketmq-client-go/v2/primitive"
@@ -119,6 +121,63 @@ func TestStampTraceAndBatch(t *testing.T) {
 	unstamp(stamps)
 	if got := own.GetProperty("traceparent"); got != "a tracer's own" {
 		t.Errorf("a tracer's property became %q", got)
+	}
+}
+
+// answering is a client's producer that gives ids as the client does, and fails where it is told to.
+type answering struct {
+	rocketmq.Producer
+	fail error
+	ids  []string
+}
+
+func (p *answering) SendSync(_ context.Context, msgs ...*primitive.Message) (*primitive.SendResult, error) {
+	for _, m := range msgs {
+		const key = primitive.PropertyUniqueClientMessageIdKeyIndex
+		if m.GetProperty(key) == "" {
+			m.WithProperty(key, primitive.CreateUniqID())
+		}
+		p.ids = append(p.ids, m.GetProperty(key))
+	}
+	return primitive.NewSendResult(), p.fail
+}
+
+// TestMessageSentAgain: one Message sent twice is two messages, unless the first send failed or the application gave it its id.
+func TestMessageSentAgain(t *testing.T) {
+	rt := unitRuntime(t, "", listed(graylib.ModeAll))
+	for _, tc := range []struct {
+		name string
+		msgs int
+		id   string
+		fail error
+		same bool
+	}{
+		{"acknowledged", 1, "", nil, false},
+		{"a batch", 3, "", nil, false},
+		{"failed", 1, "", errors.New("no answer"), true},
+		{"a batch that failed", 3, "", errors.New("no answer"), true},
+		{"the application's id", 1, "mine", nil, true},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			client := &answering{fail: tc.fail}
+			p, err := WrapProducer(client, nil, WithProducerRuntime(rt))
+			if err != nil {
+				t.Fatal(err)
+			}
+			msgs := make([]*primitive.Message, tc.msgs)
+			for i := range msgs {
+				msgs[i] = primitive.NewMessage("T", nil)
+				msgs[i].WithProperty(primitive.PropertyUniqueClientMessageIdKeyIndex, tc.id)
+			}
+			for range 2 {
+				if _, err := p.SendSync(t.Context(), msgs...); !errors.Is(err, tc.fail) {
+					t.Fatal(err)
+				}
+			}
+			if first, again := client.ids[:tc.msgs], client.ids[tc.msgs:]; slices.Contains(client.ids, "") || slices.Equal(first, again) != tc.same {
+				t.Errorf("sent as %q, then as %q", first, again)
+			}
+		})
 	}
 }
 
