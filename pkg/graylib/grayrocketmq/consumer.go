@@ -158,7 +158,7 @@ func (c *Consumer) Subscribe(topic string, selector consumer.MessageSelector,
 }
 
 // Unsubscribe removes a topic. After Start it takes effect in this instance with the client's next rebalance, 20 s at most;
-// all instances of a group should do the same.
+// all instances of a group should do the same. With the last topic the consumer leaves its groups.
 func (c *Consumer) Unsubscribe(topic string) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -168,6 +168,9 @@ func (c *Consumer) Unsubscribe(topic string) error {
 		if err := m.unsubscribe(name); err != nil {
 			return err
 		}
+	}
+	if len(c.subs) == 0 && c.keeper != nil {
+		poke(c.keeper.changed)
 	}
 	return nil
 }

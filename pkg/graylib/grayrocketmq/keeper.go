@@ -152,6 +152,9 @@ func (k *keeper) reconcile(ctx context.Context) error {
 
 	c.mu.Lock()
 	subs := c.subs
+	if len(subs) == 0 { // unsubscribed: it would be a member that wants nothing
+		join = nil
+	}
 	var leaving, staying []joined
 	for _, m := range c.joined {
 		if i := slices.IndexFunc(join, func(p place) bool { return p.group == m.group() }); i >= 0 {
@@ -180,7 +183,7 @@ func (k *keeper) reconcile(ctx context.Context) error {
 		c.rt.SetReady(c.component(), why)
 		return nil // the rules' coming makes the next try
 	}
-	if len(c.Groups()) == 0 {
+	if len(subs) > 0 && len(c.Groups()) == 0 {
 		c.log().Info("this instance's lane is not listed: it joins no group until it is", "tag", id.Tag)
 	}
 	if id.Tag == graylib.Untagged && !known {
@@ -197,7 +200,7 @@ func (k *keeper) leave(ctx context.Context, m joined) {
 		k.c.log().Warn("left a group while handlers were running; their messages are delivered again", "group", m.group(), "handlers", n)
 		return
 	}
-	k.c.log().Info("left a group: its lane is no longer listed", "group", m.group())
+	k.c.log().Info("left a group: its lane is no longer listed, or no topic is subscribed to", "group", m.group())
 }
 
 // join prepares groups and joins them.

@@ -68,10 +68,13 @@ func ParseMember(clientID string) (Member, error) {
 	if len(parts) > 3 && parts[3] != Version {
 		return Member{}, fmt.Errorf("%w %q: version %q, this program knows %s", ErrUnknownMember, clientID, parts[3], Version)
 	}
-	if len(parts) != 6 || parts[0] == "" || parts[4] == "" || parts[5] == "" {
+	if len(parts) != 6 || parts[0] == "" || parts[5] == "" {
 		return Member{}, fmt.Errorf("%w %q: want an instance name <service>#<tag or ->#own|standin#%s#<topics>#<unique>", ErrUnknownMember, clientID, Version)
 	}
-	m := Member{ID: clientID, Service: parts[0], Role: Role(parts[2]), topics: strings.Split(parts[4], ",")}
+	m := Member{ID: clientID, Service: parts[0], Role: Role(parts[2])}
+	if parts[4] != "" {
+		m.topics = strings.Split(parts[4], ",")
+	}
 	if parts[1] != graylib.Untagged.String() {
 		tag, err := graylib.ParseTag(parts[1])
 		if err != nil {
@@ -88,9 +91,9 @@ func ParseMember(clientID string) (Member, error) {
 // retryPrefix begins the name of a group's retry topic, which holds messages of all its topics.
 const retryPrefix = "%RETRY%"
 
-// Wants tells whether the member's application subscribes to a topic. A group's retry topic is for all.
+// Wants tells whether the member's application subscribes to a topic. A group's retry topic is for all that subscribe to any.
 func (m Member) Wants(topic string) bool {
-	return strings.HasPrefix(topic, retryPrefix) || slices.Contains(m.topics, topicMark(topic))
+	return strings.HasPrefix(topic, retryPrefix) && len(m.topics) > 0 || slices.Contains(m.topics, topicMark(topic))
 }
 
 // Queue is one queue of one topic.

@@ -30,7 +30,7 @@ func TestParseMember(t *testing.T) {
 	}
 	for _, bad := range []string{
 		"", "10.0.0.1", "10.0.0.1@4711", "h@a#gray#own#v1#f00", "h@a#gray#own#v3#0#x", "h@a#gray#boss#v2#0#x", "h@a#GRAY#own#v2#0#x", "h@#gray#own#v2#0#x",
-		"h@a#gray#own#v2#0#", "h@a#gray#own#v2##x", "h@a#gray#own#v2#0", "h@a#gray#own#v2", "h@a#gray#own",
+		"h@a#gray#own#v2#0#", "h@a#gray#own#v2#0", "h@a#gray#own#v2", "h@a#gray#own",
 	} {
 		if _, err := ParseMember(bad); !errors.Is(err, ErrUnknownMember) {
 			t.Errorf("ParseMember(%q) = %v, want an unknown member", bad, err)
@@ -155,6 +155,20 @@ func TestAllocateByTopics(t *testing.T) {
 		}
 		if owner != tc.owner {
 			t.Errorf("%s: %q owns it, want %q", tc.name, owner, tc.owner)
+		}
+	}
+}
+
+// TestWantsNothing: a member without topics is understood, and nothing is allotted to it.
+func TestWantsNothing(t *testing.T) {
+	none, some := "h@"+InstanceName("a", "gray", Own, nil, "1"), "h@"+InstanceName("a", "gray", StandIn, []string{"t"}, "2")
+	for _, topic := range []string{"t", "%RETRY%g_gray"} {
+		queues := []Queue{{Topic: topic, Broker: "b"}}
+		if mine, err := Allocate(none, []string{none, some}, graylib.ModeAuto, queues); err != nil || len(mine) > 0 {
+			t.Errorf("%s: a member without topics gets %v, %v", topic, mine, err)
+		}
+		if mine, err := Allocate(some, []string{none, some}, graylib.ModeAuto, queues); err != nil || len(mine) != 1 {
+			t.Errorf("%s: the other one gets %v, %v, want the queue", topic, mine, err)
 		}
 	}
 }
