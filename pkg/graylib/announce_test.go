@@ -6,6 +6,7 @@ import (
 	"net"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -98,12 +99,14 @@ func TestWithdrawOfWhatNeverWasRegisteredDoesNotSettle(t *testing.T) {
 	if err := a.Withdraw(context.Background(), time.Hour); !errors.Is(err, graylibtest.ErrRegistryDown) {
 		t.Errorf("got %v, want the registry's error", err)
 	}
-	if took := time.Since(began); took > 2*time.Second {
+	if took := time.Since(began); took > time.Minute {
 		t.Errorf("took %v", took)
 	}
 }
 
-func TestRuntimeWithdrawsAllAtOnce(t *testing.T) {
+func TestRuntimeWithdrawsAllAtOnce(t *testing.T) { synctest.Test(t, testRuntimeWithdrawsAllAtOnce) }
+
+func testRuntimeWithdrawsAllAtOnce(t *testing.T) {
 	reg := graylibtest.NewRegistry()
 	rt := runtimeOn(t, reg, graylib.Identity{Service: "b"})
 	one := rt.Announce(graylib.Registration{Service: "b", Addr: "127.0.0.1:1", Weight: 1})
@@ -114,14 +117,14 @@ func TestRuntimeWithdrawsAllAtOnce(t *testing.T) {
 	if err := rt.Withdraw(context.Background(), settle); err != nil {
 		t.Error(err)
 	}
-	if took := time.Since(began); took < settle || took >= 2*settle {
+	if took := time.Since(began); took != settle {
 		t.Errorf("took %v, want one settle time of %v", took, settle)
 	}
 	if n := len(reg.Instances("b")) + len(reg.Instances("b.rpc")); n != 0 {
 		t.Errorf("%d are still registered", n)
 	}
 	began = time.Now()
-	if err := one.Withdraw(context.Background(), time.Hour); err != nil || time.Since(began) > time.Second {
+	if err := one.Withdraw(context.Background(), time.Hour); err != nil || time.Since(began) > 0 {
 		t.Errorf("a second withdrawal: error %v after %v", err, time.Since(began))
 	}
 }

@@ -24,6 +24,7 @@ type journalLimits struct {
 	file, folder int64
 	leftOvers    time.Duration // between looks for files that other processes left over
 	closeWait    time.Duration
+	post         time.Duration                                       // of one try to ship, to its answer
 	lock         func(*os.File) error                                // how a new file is locked
 	rename       func(from, to string) error                         // how it gets its name
 	write        func(*journalFile, []byte) (broken bool, err error) // how a line is written
@@ -32,7 +33,7 @@ type journalLimits struct {
 
 func defaultJournalLimits() journalLimits {
 	return journalLimits{
-		file: journalFileBytes, folder: journalFolderBytes, leftOvers: leftOversEvery, closeWait: reporterClose,
+		file: journalFileBytes, folder: journalFolderBytes, leftOvers: leftOversEvery, closeWait: reporterClose, post: reporterTimeout,
 		lock: journalLockNew, rename: os.Rename, write: (*journalFile).append, count: (*journalFile).unshipped,
 	}
 }
@@ -93,6 +94,7 @@ func openJournal(dir string, id Identity, base string, log *slog.Logger, limits 
 		if p, err = newPoster(base); err != nil {
 			return nil, err
 		}
+		p.client.Timeout = limits.post
 	}
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, fmt.Errorf("%w: the journal's folder can't be made: %w", invalid(EnvJournal, dir, "want a folder that can be written to"), err)

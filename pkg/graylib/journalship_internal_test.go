@@ -1,6 +1,7 @@
 package graylib
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"net/http"
@@ -34,6 +35,22 @@ func TestJournalOutlastsRefusals(t *testing.T) {
 	o.once(t, []string{"e1"})
 }
 
+// impatient gives up after 300 ms what is longer than 2000 bytes, and nothing else.
+func impatient(next http.RoundTripper) http.RoundTripper {
+	return roundTripper(func(r *http.Request) (*http.Response, error) {
+		if r.ContentLength <= 2000 {
+			return next.RoundTrip(r)
+		}
+		ctx, cancel := context.WithTimeout(r.Context(), 300*time.Millisecond)
+		defer cancel()
+		return next.RoundTrip(r.WithContext(ctx))
+	})
+}
+
+type roundTripper func(*http.Request) (*http.Response, error)
+
+func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
 // TestJournalHalves: what is too large for the observer, or takes it too long, is posted in smaller parts; a line that is too
 // large by itself is refused alone.
 func TestJournalHalves(t *testing.T) {
@@ -63,7 +80,10 @@ func TestJournalHalves(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			p.client.Timeout = 300 * time.Millisecond
+			p.client.Timeout = time.Minute
+			if slow {
+				p.client.Transport = impatient(p.client.Transport)
+			}
 			s := &shipper{j: j, poster: p, closing: make(chan struct{}), block: shipBytes}
 			j.ship = s
 			defer func() { j.ship = nil }()

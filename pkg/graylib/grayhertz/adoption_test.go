@@ -46,7 +46,7 @@ func TestBrokenDefaultIsAClearError(t *testing.T) {
 	t.Cleanup(func() { graylib.SetDefault(nil) })
 	t.Setenv(graylib.EnvService, "a")
 	t.Setenv(graylib.EnvTag, "Gray!")
-	h := grayhertz.WrapServer(server.New(server.WithHostPorts("127.0.0.1:33001")))
+	h := grayhertz.WrapServer(server.New(server.WithListener(listener(t))))
 	if err := h.Run(); !errors.Is(err, graylib.ErrMalformedTag) || !strings.Contains(err.Error(), `GRAY_TAG`) || !strings.Contains(err.Error(), `"Gray!"`) {
 		t.Errorf("Run: %v", err)
 	}
@@ -66,5 +66,4 @@ func TestBrokenDefaultIsAClearError(t *testing.T) {
 	}
 }
 
-// TestGracefulStopUnderLoad restarts one of two instances again and again while a caller that hears of it 50 ms late sends on.
 // TestStopDrains stops a server while a slow request and a slow streamed answer are on their way, and an idle connection is kept.

@@ -46,7 +46,7 @@ func openConformance(t testing.TB, s *graylibtest.Setup) graylibtest.Link {
 		addrs = append(addrs, addr)
 	}
 	wrapped := m.client(s.Caller)
-	bare, err := client.NewClient(client.WithDialTimeout(time.Second))
+	bare, err := client.NewClient(client.WithDialTimeout(time.Minute))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -20,8 +20,15 @@ import (
 	"github.com/graychain/graychain/pkg/graylib/graylibtest"
 )
 
+// soon and patient are how long requests may take: those to a frozen instance fail within a test's time, those that must succeed
+// do so on a machine that is busy too.
+const (
+	soon    = 300 * time.Millisecond
+	patient = time.Minute
+)
+
 var fast = graylib.WithEjection(graylib.Ejection{
-	After: 3, ProbeTimeout: 100 * time.Millisecond, ProbePause: 30 * time.Millisecond, ProbeMax: 100 * time.Millisecond,
+	After: 3, ProbeTimeout: time.Second, ProbePause: 30 * time.Millisecond, ProbeMax: 100 * time.Millisecond,
 })
 
 // behindDoor starts an instance of service b that is reached through a door, and counts what it serves.
@@ -51,41 +58,42 @@ func TestAFrozenInstanceIsEjectedAndComesBack(t *testing.T) {
 		"netpoll": nil, "standard": {client.WithDialer(standard.NewDialer())}, "pooled, checked": {client.WithPooledConnHealthCheck(true)},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			m := newMesh(t)
 			door, served := m.behindDoor("")
 			b := m.runtime("b", "")
 			m.serve(b, counted(b))
 			a := m.runtime("a", "", fast)
 			t.Cleanup(func() { _ = a.Close() })
-			c, err := client.NewClient(append(opts, client.WithDialTimeout(time.Second))...)
+			c, err := client.NewClient(append(opts, client.WithDialTimeout(patient))...)
 			c, err = grayhertz.WrapClient(c, err, grayhertz.WithRuntime(a))
 			if err != nil {
 				t.Fatal(err)
 			}
 			t.Cleanup(c.CloseIdleConnections)
-			get := func() error {
-				_, _, err := c.Get(t.Context(), nil, "http://b/count", config.WithSD(true), config.WithReadTimeout(300*time.Millisecond))
+			get := func(limit time.Duration) error {
+				_, _, err := c.Get(t.Context(), nil, "http://b/count", config.WithSD(true), config.WithReadTimeout(limit))
 				return err
 			}
 			for range 10 {
-				if err := get(); err != nil {
+				if err := get(patient); err != nil {
 					t.Fatal(err)
 				}
 			}
 			door.Freeze()
 			failed := 0
 			eventually(t, "it is ejected", func() bool {
-				if get() != nil {
+				if get(soon) != nil {
 					failed++
 				}
 				return len(a.Ejected()["b"]) == 1
 			})
-			if failed < 3 || failed > 8 {
+			if failed < 3 || failed > 20 { // while it is asked for a sign of life requests go on
 				t.Errorf("%d requests failed until it was ejected", failed)
 			}
 			before := served.Load()
 			for range 30 {
-				if err := get(); err != nil {
+				if err := get(patient); err != nil {
 					t.Fatalf("after its ejection: %v", err)
 				}
 			}
@@ -94,7 +102,7 @@ func TestAFrozenInstanceIsEjectedAndComesBack(t *testing.T) {
 			}
 			door.Thaw()
 			eventually(t, "it is back", func() bool {
-				if err := get(); err != nil {
+				if err := get(patient); err != nil {
 					t.Fatal(err)
 				}
 				return len(a.Ejected()) == 0 && served.Load() > before+6
@@ -104,26 +112,28 @@ func TestAFrozenInstanceIsEjectedAndComesBack(t *testing.T) {
 }
 
 func TestIdempotentRequestsFailOver(t *testing.T) {
+	t.Parallel()
+	const try, shorter = 3 * time.Second, 2 * time.Second // the one that answers must do so within them too
 	m := newMesh(t)
 	door, served := m.behindDoor("gray")
 	b := m.runtime("b", "")
 	m.serve(b, counted(b))
 	a := m.runtime("a", "")
-	c := m.client(a, grayhertz.WithTryTimeout(100*time.Millisecond),
+	c := m.client(a, grayhertz.WithTryTimeout(try),
 		grayhertz.WithIdempotent(func(r *protocol.Request) bool { return r.Header.Get("Idempotency-Key") != "" }))
 	door.Freeze()
 	for name, tc := range map[string]struct {
-		key          string
-		stream       bool
-		read         time.Duration // the request's own
-		ok           bool
-		least, limit time.Duration
+		key         string
+		stream      bool
+		read        time.Duration // the request's own
+		ok          bool
+		least, most time.Duration
 	}{
-		"idempotent":          {"1", false, 0, true, 100 * time.Millisecond, 2 * time.Second},
-		"its own is longer":   {"1", false, 5 * time.Second, true, 100 * time.Millisecond, 2 * time.Second},
-		"its own is shorter":  {"1", false, 30 * time.Millisecond, true, 30 * time.Millisecond, 2 * time.Second},
-		"a body that streams": {"1", true, 400 * time.Millisecond, false, 400 * time.Millisecond, 5 * time.Second},
-		"not idempotent":      {"", false, 400 * time.Millisecond, false, 400 * time.Millisecond, 5 * time.Second},
+		"idempotent":          {"1", false, 0, true, try, patient},
+		"its own is longer":   {"1", false, patient, true, try, patient - time.Second},
+		"its own is shorter":  {"1", false, shorter, true, shorter, patient},
+		"a body that streams": {"1", true, try + soon, false, try + soon, patient},
+		"not idempotent":      {"", false, try + soon, false, try + soon, patient},
 	} {
 		t.Run(name, func(t *testing.T) {
 			ctx, arrival := a.Arrive(t.Context(), graylib.ProtocolHTTP, graylib.HTTPKeys, graylib.MapCarrier{graylib.HTTPKeys.Tag: "gray"})
@@ -146,7 +156,7 @@ func TestIdempotentRequestsFailOver(t *testing.T) {
 			}
 			begun := time.Now()
 			err := c.Do(ctx, req, resp)
-			if took := time.Since(begun); took < tc.least || took > tc.limit {
+			if took := time.Since(begun); took < tc.least || took > tc.most {
 				t.Errorf("took %s", took)
 			}
 			if (err == nil) != tc.ok {

@@ -3,10 +3,13 @@ package grayhertz_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
+	"sync"
 	"testing"
 	"time"
 
@@ -15,6 +18,7 @@ import (
 	"github.com/cloudwego/hertz/pkg/app/server"
 	"github.com/cloudwego/hertz/pkg/common/config"
 	"github.com/cloudwego/hertz/pkg/common/hlog"
+	"github.com/cloudwego/netpoll"
 
 	"go.uber.org/goleak"
 
@@ -46,10 +50,12 @@ type mesh struct {
 	t        testing.TB
 	registry *graylibtest.Registry
 	rules    *graylibtest.Rules
+	settle   time.Duration // of the servers
+	exitWait time.Duration // theirs too
 }
 
 func newMesh(t testing.TB) *mesh {
-	return &mesh{t: t, registry: graylibtest.NewRegistry(), rules: &graylibtest.Rules{}}
+	return &mesh{t: t, registry: graylibtest.NewRegistry(), rules: &graylibtest.Rules{}, settle: 100 * time.Millisecond, exitWait: 2 * time.Second}
 }
 
 func (m *mesh) runtime(service string, tag graylib.Tag, opts ...graylib.Option) *graylib.Runtime {
@@ -80,12 +86,9 @@ type answer struct {
 // serve starts a server that answers what it saw, and is registered when serve returns.
 func (m *mesh) serve(rt *graylib.Runtime, routes func(*server.Hertz), opts ...grayhertz.Option) (addr string, stop func()) {
 	m.t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		m.t.Fatal(err)
-	}
-	h := server.Default(server.WithListener(ln), server.WithExitWaitTime(2*time.Second), server.WithMaxRequestBodySize(8<<20))
-	h = grayhertz.WrapServer(h, append([]grayhertz.Option{grayhertz.WithRuntime(rt), grayhertz.WithSettle(100 * time.Millisecond)}, opts...)...)
+	ln := listener(m.t)
+	h := server.Default(server.WithListener(ln), server.WithExitWaitTime(m.exitWait), server.WithMaxRequestBodySize(8<<20))
+	h = grayhertz.WrapServer(h, append([]grayhertz.Option{grayhertz.WithRuntime(rt), grayhertz.WithSettle(m.settle)}, opts...)...)
 	h.Any("/echo", func(ctx context.Context, c *app.RequestContext) { c.JSON(http.StatusOK, saw(ctx, rt, c)) })
 	h.GET("/panic", func(context.Context, *app.RequestContext) { panic("on purpose") })
 	if routes != nil {
@@ -119,6 +122,40 @@ func (m *mesh) serve(rt *graylib.Runtime, routes func(*server.Hertz), opts ...gr
 	return addr, stop
 }
 
+// listener listens on loopback. The listener that netpoll would make of it closes its descriptor's number twice, a moment apart, and
+// thereby what another test has opened meanwhile; this one closes it once.
+func listener(t testing.TB) net.Listener {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	nln, err := netpoll.ConvertListener(ln)
+	if err != nil {
+		t.Fatal(err)
+	}
+	opened.Lock()
+	defer opened.Unlock()
+	opened.list = append(opened.list, nln) // never collected: that closes the number again
+	return &onceListener{Listener: nln, under: ln}
+}
+
+var opened struct {
+	sync.Mutex
+	list []netpoll.Listener
+}
+
+type onceListener struct {
+	netpoll.Listener
+	under net.Listener
+	once  sync.Once
+}
+
+func (l *onceListener) Close() error {
+	l.once.Do(func() { _ = errors.Join(os.NewFile(uintptr(l.Fd()), "listener").Close(), l.under.Close()) })
+	return nil
+}
+
 func saw(ctx context.Context, rt *graylib.Runtime, c *app.RequestContext) answer {
 	id := rt.Identity()
 	a := answer{
@@ -131,7 +168,7 @@ func saw(ctx context.Context, rt *graylib.Runtime, c *app.RequestContext) answer
 
 func (m *mesh) client(rt *graylib.Runtime, opts ...grayhertz.Option) *client.Client {
 	m.t.Helper()
-	c, err := client.NewClient(client.WithDialTimeout(time.Second))
+	c, err := client.NewClient(client.WithDialTimeout(time.Minute))
 	c, err = grayhertz.WrapClient(c, err, append([]grayhertz.Option{grayhertz.WithRuntime(rt)}, opts...)...)
 	if err != nil {
 		m.t.Fatal(err)
@@ -156,9 +193,9 @@ func get(ctx context.Context, t *testing.T, c *client.Client, url string) answer
 
 func eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); !ok(); time.Sleep(2 * time.Millisecond) {
+	for deadline := time.Now().Add(30 * time.Second); !ok(); time.Sleep(2 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatalf("not within 10 s: %s", what)
+			t.Fatalf("not within 30 s: %s", what)
 		}
 	}
 }

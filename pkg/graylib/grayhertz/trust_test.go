@@ -156,7 +156,7 @@ func TestOtherCarriersOverHTTP(t *testing.T) {
 	m.serve(m.runtime("b", "gray", others...), nil)
 	m.serve(m.runtime("b", "", others...), nil)
 	for name, normalize := range map[string]bool{"normalizing": true, "not normalizing": false} {
-		c, err := client.NewClient(client.WithDialTimeout(time.Second), client.WithDisableHeaderNamesNormalizing(!normalize))
+		c, err := client.NewClient(client.WithDialTimeout(time.Minute), client.WithDisableHeaderNamesNormalizing(!normalize))
 		if c, err = grayhertz.WrapClient(c, err, grayhertz.WithRuntime(m.runtime("a", "", others...))); err != nil {
 			t.Fatal(err)
 		}

@@ -24,10 +24,11 @@ type mesh struct {
 	t        testing.TB
 	registry *graylibtest.Registry
 	rules    *graylibtest.Rules
+	settle   time.Duration // of the servers
 }
 
 func newMesh(t testing.TB) *mesh {
-	return &mesh{t: t, registry: graylibtest.NewRegistry(), rules: &graylibtest.Rules{}}
+	return &mesh{t: t, registry: graylibtest.NewRegistry(), rules: &graylibtest.Rules{}, settle: 100 * time.Millisecond}
 }
 
 func (m *mesh) runtime(service string, tag graylib.Tag, opts ...graylib.Option) *graylib.Runtime {
@@ -88,9 +89,10 @@ func (m *mesh) serve(rt *graylib.Runtime, h http.Handler, opts ...grayhttp.Optio
 		return false
 	})
 	var once sync.Once
+	settle := m.settle
 	stop = func() {
 		once.Do(func() {
-			if err := rt.Withdraw(context.Background(), 100*time.Millisecond); err != nil {
+			if err := rt.Withdraw(context.Background(), settle); err != nil {
 				m.t.Error(err)
 			}
 			srv.Close()
@@ -132,9 +134,9 @@ func send(t *testing.T, c *http.Client, req *http.Request) answer {
 
 func eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); !ok(); time.Sleep(2 * time.Millisecond) {
+	for deadline := time.Now().Add(30 * time.Second); !ok(); time.Sleep(2 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatalf("not within 10 s: %s", what)
+			t.Fatalf("not within 30 s: %s", what)
 		}
 	}
 }

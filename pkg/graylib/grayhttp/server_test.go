@@ -68,9 +68,10 @@ func TestWrapServer(t *testing.T) {
 	}
 }
 
-// TestWrapServerStopsWithoutLoss restarts one of two instances again and again while a caller that hears of it 50 ms late
-// sends on.
+// TestWrapServerStopsWithoutLoss starts and stops instances beside one that stays while a caller that hears of it 50 ms late
+// sends on. The settle time is what a caller has that is held up by a busy machine.
 func TestWrapServerStopsWithoutLoss(t *testing.T) {
+	t.Parallel()
 	m := newMesh(t)
 	m.registry.SetDelay(50 * time.Millisecond)
 	stay, stayEnded := m.run(m.runtime("b", ""))
@@ -99,17 +100,21 @@ func TestWrapServerStopsWithoutLoss(t *testing.T) {
 			}
 		})
 	}
+	var stops sync.WaitGroup
 	for range 3 {
-		srv, ended := m.run(m.runtime("b", ""), grayhttp.WithSettle(500*time.Millisecond))
+		srv, ended := m.run(m.runtime("b", ""), grayhttp.WithSettle(4*time.Second))
 		n := sent.Load()
 		eventually(t, "40 requests are sent", func() bool { return sent.Load() > n+40 })
-		if err := srv.Shutdown(t.Context()); err != nil {
-			t.Error(err)
-		}
-		if err := <-ended; !errors.Is(err, http.ErrServerClosed) {
-			t.Error(err)
-		}
+		stops.Go(func() {
+			if err := srv.Shutdown(t.Context()); err != nil {
+				t.Error(err)
+			}
+			if err := <-ended; !errors.Is(err, http.ErrServerClosed) {
+				t.Error(err)
+			}
+		})
 	}
+	stops.Wait()
 	cancel()
 	wg.Wait()
 	if failed.Load() > 0 {

@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"os"
 	"testing"
 	"time"
 
@@ -27,6 +28,9 @@ var kinds = []string{"invoke", "bidi", "client", "server"}
 
 // TestMain looks for goroutines that we left behind. Those that Kitex keeps are named.
 func TestMain(m *testing.M) {
+	if os.Getenv(forgetEnv) != "" {
+		graykitex.ForgetMetainfoKeys()
+	}
 	goleak.VerifyTestMain(m,
 		goleak.IgnoreAnyFunction("github.com/cloudwego/netpoll.(*defaultPoll).Wait"),           // the poller
 		goleak.IgnoreAnyFunction("github.com/bytedance/gopkg/util/gopool.(*worker).run.func1"), // its connections
@@ -43,10 +47,11 @@ type mesh struct {
 	t        testing.TB
 	registry *graylibtest.Registry
 	rules    *graylibtest.Rules
+	settle   time.Duration // of the servers
 }
 
 func newMesh(t testing.TB) *mesh {
-	return &mesh{t: t, registry: graylibtest.NewRegistry(), rules: &graylibtest.Rules{}}
+	return &mesh{t: t, registry: graylibtest.NewRegistry(), rules: &graylibtest.Rules{}, settle: 100 * time.Millisecond}
 }
 
 func (m *mesh) runtime(service string, tag graylib.Tag, opts ...graylib.Option) *graylib.Runtime {
@@ -97,7 +102,7 @@ func (m *mesh) serve(rt *graylib.Runtime, do func(ctx context.Context, payload s
 	svr := server.NewServer(append([]server.Option{
 		server.WithListener(ln), server.WithExitWaitTime(2 * time.Second), server.WithExitSignal(func() <-chan error { return nil }),
 		server.WithCompatibleMiddlewareForUnary(), // as the code that Kitex generates of thrift
-		server.WithSuite(graykitex.NewServerSuite(graykitex.WithRuntime(rt), graykitex.WithSettle(100*time.Millisecond))),
+		server.WithSuite(graykitex.NewServerSuite(graykitex.WithRuntime(rt), graykitex.WithSettle(m.settle))),
 	}, opts...)...)
 	if err := svr.RegisterService(serviceInfo, &serviceHandler{do}); err != nil {
 		m.t.Fatal(err)
@@ -134,6 +139,7 @@ func (m *mesh) client(rt *graylib.Runtime, name string, opts ...client.Option) *
 	m.t.Helper()
 	c, err := newServiceClient(name, append([]client.Option{
 		client.WithTransportProtocol(transport.TTHeaderStreaming),
+		client.WithConnectTimeout(time.Minute), // the machine may be busy
 		client.WithSuite(graykitex.NewClientSuite(graykitex.WithRuntime(rt))),
 	}, opts...)...)
 	if err != nil {
@@ -162,9 +168,9 @@ func answered(t testing.TB, out string) answer {
 
 func eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); !ok(); time.Sleep(2 * time.Millisecond) {
+	for deadline := time.Now().Add(30 * time.Second); !ok(); time.Sleep(2 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatalf("not within 10 s: %s", what)
+			t.Fatalf("not within 30 s: %s", what)
 		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"sync"
 	"time"
 
@@ -53,6 +54,9 @@ func (s *transServer) BootstrapServer(ln net.Listener) error {
 	}
 	if nln, err := netpoll.ConvertListener(ln); err == nil {
 		once := &onceListener{Listener: nln}
+		if _, theirs := ln.(netpoll.Listener); !theirs {
+			once.under = ln
+		}
 		s.mu.Lock()
 		s.ln = once
 		s.mu.Unlock()
@@ -95,9 +99,11 @@ func (s *transServer) Shutdown() error {
 
 // onceListener is a listener whose file descriptor is closed once. Kitex closes its listener when it begins to stop, and
 // netpoll closes the same number again when its event loop ends: by then it may be another connection's of this process.
-// So the first Close is left out, and the second one, or the end of Shutdown, closes it.
+// So the first Close is left out, and the second one, or the end of Shutdown, closes it. Nor is that left to the listener that
+// netpoll makes of under: its Close alone closes the number twice, a moment apart (https://github.com/cloudwego/netpoll/blob/v0.7.5/net_listener.go).
 type onceListener struct {
 	netpoll.Listener
+	under  net.Listener // nil: the application gave a listener of netpoll's, which has to close itself
 	mu     sync.Mutex
 	closes int
 	once   sync.Once
@@ -117,6 +123,28 @@ func (l *onceListener) Close() error {
 }
 
 func (l *onceListener) closeForGood() error {
-	l.once.Do(func() { l.err = l.Listener.Close() })
+	l.once.Do(func() {
+		if l.under == nil {
+			l.err = l.Listener.Close()
+			return
+		}
+		closed.keep(l.Listener)
+		l.err = errors.Join(os.NewFile(uintptr(l.Fd()), "listener").Close(), l.under.Close())
+	})
 	return l.err
+}
+
+// closed are the listeners that were closed: netpoll's holds an [os.File] with the number that is somebody else's by then, and
+// which would be closed with it when it is collected.
+var closed keeper
+
+type keeper struct {
+	mu   sync.Mutex
+	list []netpoll.Listener
+}
+
+func (k *keeper) keep(l netpoll.Listener) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.list = append(k.list, l)
 }

@@ -120,9 +120,9 @@ func (l *loop) eventually(what string, ok func() bool) {
 	l.t.Helper()
 	tick := time.NewTicker(2 * time.Millisecond)
 	defer tick.Stop()
-	for deadline := time.Now().Add(10 * time.Second); !ok(); <-tick.C {
+	for deadline := time.Now().Add(30 * time.Second); !ok(); <-tick.C {
 		if time.Now().After(deadline) {
-			l.t.Fatalf("not within 10 s: %s", what)
+			l.t.Fatalf("not within 30 s: %s", what)
 		}
 	}
 }
