@@ -106,3 +106,22 @@ func TestOthersFailedDials(t *testing.T) {
 		t.Errorf("%d ejections of instances that nobody dialled", n)
 	}
 }
+
+// TestCallsWithinACallAreNotItself: what a RoundTripper below has sent to somebody else doesn't count as the call's having been sent.
+func TestCallsWithinACallAreNotItself(t *testing.T) {
+	m := newMesh(t)
+	m.serve(m.runtime("b", ""), nil)
+	m.serve(m.runtime("auth", ""), nil)
+	m.registry.Put(graylib.Instance{Service: "b", Addr: graylibtest.ReserveAddr(t), Tag: "gray"})
+	a := m.runtime("a", "")
+	tokens := m.client(a)
+	base := http.DefaultTransport.(*http.Transport).Clone()
+	t.Cleanup(base.CloseIdleConnections)
+	c := &http.Client{Transport: grayhttp.Transport(roundTripper(func(r *http.Request) (*http.Response, error) {
+		do(r.Context(), t, tokens, http.MethodGet, "http://auth/token", nil)
+		return base.RoundTrip(r.Clone(r.Context()))
+	}), grayhttp.WithRuntime(a))}
+	if got := do(graylib.WithTag(t.Context(), "gray"), t, c, http.MethodGet, "http://b/x", nil); got.Service != "b" || got.Tag != "" {
+		t.Errorf("got %+v, want the baseline: the lane's instance refused the connection", got)
+	}
+}

@@ -127,9 +127,10 @@ func (t *transport) RoundTrip(r *http.Request) (answer *http.Response, failed er
 			}
 		}
 		out.URL.Host = in.Addr
+		sent.to(in.Addr)
 		resp, tryErr := t.tryOne(call, out, repeatable)
 		ended(ctx, call, tryErr)
-		next := tryErr != nil && ctx.Err() == nil && (repeatable || call.DialFailed(tryErr) && !body.touched() && !sent.Load())
+		next := tryErr != nil && ctx.Err() == nil && (repeatable || call.DialFailed(tryErr) && !body.touched() && !sent.sent.Load())
 		if !next {
 			body.finish()
 			return resp, tryErr
@@ -141,10 +142,25 @@ func (t *transport) RoundTrip(r *http.Request) (answer *http.Response, failed er
 // tracedWrite tells whether a request may have been sent. The error alone doesn't: where a pooled connection breaks, net/http
 // itself sends a request that it takes for repeatable again on a new one ([http.Transport]), and when that is refused, as a
 // crashed instance refuses it, a dial error is all that comes out.
-type tracedWrite struct{ atomic.Bool }
+// Calls that a transport below makes in the request's context, for a token say, are traced too: what goes to another address is theirs.
+type tracedWrite struct {
+	sent atomic.Bool
+	addr atomic.Pointer[string] // of the instance that is tried
+	ours atomic.Bool            // the last connection that was asked for is to it
+}
+
+// to says which instance is tried next.
+func (w *tracedWrite) to(addr string) { w.addr.Store(&addr) }
 
 func (w *tracedWrite) trace() *httptrace.ClientTrace {
-	return &httptrace.ClientTrace{WroteHeaders: func() { w.Store(true) }}
+	return &httptrace.ClientTrace{
+		GetConn: func(addr string) { w.ours.Store(addr == *w.addr.Load()) },
+		WroteHeaders: func() {
+			if w.ours.Load() {
+				w.sent.Store(true)
+			}
+		},
+	}
 }
 
 // ended says how a try ended. Where [http.Client.Timeout] runs out the client cancels, by chance before the deadline does,

@@ -65,10 +65,22 @@ func (w *responseWriter) Write(b []byte) (int, error) {
 }
 
 // ReadFrom implements [io.ReaderFrom]: a file is sent by the kernel where the connection can.
-func (w *responseWriter) ReadFrom(r io.Reader) (int64, error) {
-	w.begin()
-	return io.Copy(w.ResponseWriter, r)
+func (w *responseWriter) ReadFrom(r io.Reader) (n int64, err error) {
+	if !w.wrote {
+		// The header is written with the first bytes: where none come, what to answer is still open, as with net/http's own.
+		n, err = io.CopyN(struct{ io.Writer }{w}, r, firstBytes)
+		if err == io.EOF {
+			return n, nil
+		}
+		if err != nil {
+			return n, err
+		}
+	}
+	rest, err := io.Copy(w.ResponseWriter, r)
+	return n + rest, err
 }
+
+const firstBytes = 512 // as many as net/http looks at for the content's type
 
 // Flush implements [http.Flusher], where the connection can.
 func (w *responseWriter) Flush() { _ = w.FlushError() }

@@ -2,6 +2,7 @@ package grayhttp_test
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -10,6 +11,7 @@ import (
 	"net/http/httputil"
 	"strings"
 	"testing"
+	"testing/iotest"
 	"time"
 
 	"github.com/graychain/graychain/pkg/graylib"
@@ -166,4 +168,40 @@ func TestWhoDoesNotAskGetsNoHops(t *testing.T) {
 		}
 	}
 	http.DefaultClient.CloseIdleConnections()
+}
+
+// TestCopyingNothingAnswersNothing: what to answer is still open where a source that is copied has given no byte.
+func TestCopyingNothingAnswersNothing(t *testing.T) {
+	m := newMesh(t)
+	long := strings.Repeat("0123456789", 10_000)
+	for name, tc := range map[string]struct {
+		source io.Reader
+		want   int
+		body   string
+	}{
+		"an error":     {iotest.ErrReader(errors.New("broken")), http.StatusBadGateway, "no\n"},
+		"empty":        {strings.NewReader(""), http.StatusAccepted, ""},
+		"a few bytes":  {strings.NewReader("few"), http.StatusOK, "few"},
+		"many of them": {strings.NewReader(long), http.StatusOK, long},
+	} {
+		t.Run(name, func(t *testing.T) {
+			addr, _ := m.serve(m.runtime("b", ""), http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+				n, err := io.Copy(w, tc.source)
+				switch {
+				case err != nil:
+					http.Error(w, "no", http.StatusBadGateway)
+				case n == 0:
+					w.WriteHeader(http.StatusAccepted)
+				}
+			}))
+			resp, err := http.Get("http://" + addr)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = resp.Body.Close() }()
+			if body, err := io.ReadAll(resp.Body); err != nil || resp.StatusCode != tc.want || string(body) != tc.body {
+				t.Errorf("status %d and %d bytes (%v), want %d and %d", resp.StatusCode, len(body), err, tc.want, len(tc.body))
+			}
+		})
+	}
 }

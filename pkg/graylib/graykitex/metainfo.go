@@ -164,7 +164,7 @@ func (a *arrival) handedOut() bool {
 func metainfoBelow(ctx context.Context) any {
 	a, ok := ctx.Value(arrivalKey{}).(*arrival)
 	switch {
-	case !ok || !a.straight:
+	case !ok || !a.straight || a.Context == nil: // a middleware of the application's that stands before ours makes the call
 		return ctx.Value(metainfoKey)
 	case !a.handedOut(): // whoever adds to metainfo asks for it first: so nobody has, and nothing has to be made
 		return a.Context.Value(metainfoKey)

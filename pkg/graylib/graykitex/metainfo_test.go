@@ -3,11 +3,13 @@ package graykitex_test
 import (
 	"context"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/bytedance/gopkg/cloud/metainfo"
 	"github.com/cloudwego/kitex/client"
@@ -206,5 +208,40 @@ func TestMalformedTagLeavesNoColourInMetainfo(t *testing.T) {
 				t.Errorf("tag and metainfo of the handler: %q, want %q", got, served+" "+want)
 			}
 		})
+	}
+}
+
+// TestACallBeforeTheSuite: a middleware of the application's that stands before the suite, as one for authorization may, makes a call.
+func TestACallBeforeTheSuite(t *testing.T) {
+	m := newMesh(t)
+	m.serve(m.runtime("auth", ""), nil)
+	b := m.runtime("b", "")
+	toAuth := m.client(b, "auth")
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	svr := server.NewServer(
+		server.WithListener(ln), server.WithExitWaitTime(2*time.Second), server.WithExitSignal(func() <-chan error { return nil }),
+		server.WithCompatibleMiddlewareForUnary(),
+		server.WithMiddleware(func(next endpoint.Endpoint) endpoint.Endpoint {
+			return func(ctx context.Context, req, resp any) error {
+				if _, err := toAuth.call(ctx, "invoke", "x"); err != nil {
+					return err
+				}
+				return next(ctx, req, resp)
+			}
+		}),
+		server.WithSuite(graykitex.NewServerSuite(graykitex.WithRuntime(b), graykitex.WithSettle(0))),
+	)
+	if err := svr.RegisterService(serviceInfo, &serviceHandler{func(ctx context.Context, p string) (string, error) { return saw(ctx, b, p), nil }}); err != nil {
+		t.Fatal(err)
+	}
+	go func() { _ = svr.Run() }()
+	t.Cleanup(func() { _ = svr.Stop() })
+	eventually(t, "it is registered", func() bool { return len(m.registry.Instances("b.rpc")) > 0 })
+	c := m.client(m.runtime("a", ""), "b", client.WithTransportProtocol(transport.TTHeaderFramed))
+	if _, err := c.call(t.Context(), "invoke", "x"); err != nil {
+		t.Error(err)
 	}
 }
