@@ -2,6 +2,8 @@ package grayrocketmq
 
 import (
 	"cmp"
+	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -36,6 +38,10 @@ func (m *laneMember) balance(b *laneBroker) {
 		default:
 			var err error
 			mine, err = m.allocate(b, topic, queues)
+			if errors.Is(err, errStrategy) {
+				m.c.log().Error("the queues of a group stay as they are", "group", m.place.group, "topic", topic, "error", err)
+				continue
+			}
 			if err != nil && !m.unlisted {
 				m.c.log().Error("a lane's group has a member that can't be understood: no queue is taken while it is there", "group", m.place.group, "error", err)
 			}
@@ -70,10 +76,27 @@ func (m *laneMember) allocate(b *laneBroker, topic string, queues []ownership.Qu
 		return cmp.Or(strings.Compare(x.BrokerName, y.BrokerName), cmp.Compare(x.QueueId, y.QueueId))
 	})
 	var mine []ownership.Queue
-	for _, mq := range m.c.set.strategy(m.place.group, m.id, all, slices.Clone(b.roster.IDs())) {
+	chosen, err := m.byStrategy(all, slices.Clone(b.roster.IDs()))
+	if err != nil {
+		return nil, err
+	}
+	for _, mq := range chosen {
 		mine = append(mine, ownership.Queue{Topic: mq.Topic, Broker: mq.BrokerName, ID: mq.QueueId})
 	}
 	return mine, nil
+}
+
+// errStrategy is wrapped where the application's strategy panics.
+var errStrategy = errors.New("the application's strategy of allotting queues panicked")
+
+// byStrategy asks the application's strategy. The client survives one that panics, and changes nothing then; so do we.
+func (m *laneMember) byStrategy(all []*primitive.MessageQueue, members []string) (mine []*primitive.MessageQueue, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("%w: %v", errStrategy, p)
+		}
+	}()
+	return m.c.set.strategy(m.place.group, m.id, all, members), nil
 }
 
 // mode is the mode in force for a topic of the lane. The group's retry topic holds messages of all its topics: where one
