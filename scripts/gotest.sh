@@ -12,7 +12,7 @@ format=standard-quiet
 [ -z "${GRAYCHAIN_E2E_FULL:-}" ] || format=standard-verbose
 modfile=()
 case " $* " in *" -race "*) modfile=(-modfile "$(scripts/racemod.sh)") ;; esac
-scripts/tool.sh gotestsum --format "$format" --jsonfile-timing-events "$events" -- "${modfile[@]}" "$@"
+scripts/tool.sh gotestsum --format "$format" --jsonfile-timing-events "$events" -- ${modfile[@]+"${modfile[@]}"} "$@"
 if ! grep -q '"Test":' "$events"; then
 	echo "no test ran: go test $*" >&2
 	exit 1

@@ -50,10 +50,16 @@ line consumer/consumer.go 1 'pullRequest.SubVersion = data.SubVersion' 'pullRequ
 cp go.sum "$tmp/go.sum"
 {
 	cat go.mod
-	printf '\nreplace %s => %s/client\n' "$module" "$dir"
+	printf '\nreplace %s => "%s/client"\n' "$module" "$dir"
 } >"$tmp/go.mod"
 chmod 755 "$tmp"
-mv -T "$tmp" "$dir" 2>/dev/null || [ -f "$dir/go.mod" ] # two at once: the other one's is the same
-[ ! -d "$tmp" ] || rm -rf "$tmp"
+if [ -e "$dir" ] || ! mv "$tmp" "$dir"; then # two at once: the other one's is the same
+	rm -rf "$tmp"
+fi
+rm -rf "$dir/${tmp##*/}" # where the other one came between the look and the move, which then went into it
+[ -f "$dir/go.mod" ] || {
+	echo "scripts/racemod.sh: $dir could not be made" >&2
+	exit 1
+}
 trap - EXIT
 echo "$dir/go.mod"

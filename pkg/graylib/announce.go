@@ -69,7 +69,7 @@ func (rt *Runtime) Announce(r Registration) *Announcement {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	a := &Announcement{rt: rt, reg: r, cancel: cancel, stopped: make(chan struct{}), withdrawn: make(chan struct{})}
-	if rt.registry == nil || rt.Idle() || r.Service == unnamed {
+	if rt.registry == nil || rt.Idle() || rt.unnamed {
 		close(a.stopped)
 	} else {
 		rt.SetReady(a.component(), "not registered yet")

@@ -101,6 +101,7 @@ func open(id Identity, c Config, backend Backend, opts ...Option) (rt *Runtime, 
 	all := []Option{WithConfig(c)}
 	if c.Disabled && id.Service == "" {
 		id.Service = unnamed
+		all = append(all, func(rt *Runtime) { rt.unnamed = true })
 	}
 	if id, err = id.complete(); err != nil {
 		return nil, err
@@ -163,5 +164,5 @@ func connect(backend Backend, id Identity, c Config, log *slog.Logger) (Registry
 	return backend(id, c, log)
 }
 
-// unnamed is the service of a process whose kill switch is thrown and that was given no name.
+// unnamed is the service of a process whose kill switch is thrown and that was given no name: it registers nothing.
 const unnamed = "disabled"

@@ -40,6 +40,7 @@ type Runtime struct {
 	routes    routes
 	ejection  Ejection
 	zone      string
+	unnamed   bool // the service's name is made up
 }
 
 // Option sets one thing of a [Runtime].

@@ -30,7 +30,7 @@ func (e *ending) unaware(ctx context.Context, revision int64) (string, error) {
 	owners := make(map[string]fleet.Instance) // by client id
 	for _, in := range instances {
 		if in.Status == nil {
-			continue
+			return fmt.Sprintf("%s of %s can't be asked by which rules it goes: %s", in.ID, in.Service, in.Problem), nil
 		}
 		for _, c := range in.Status.Consumers {
 			bases = append(bases, c.Group)

@@ -415,8 +415,11 @@ func TestForgetInterrupted(t *testing.T) {
 	heard := w.instances
 	w.instances = append([]graylib.Instance{}, heard...)
 	w.instances[0].ID = "a-2" // whose status that isn't
-	if _, err := w.lanes("forget", "gray", "--wait", "0"); err != nil {
-		t.Errorf("without any instance of its own in the registry: %v", err)
+	if _, err := w.lanes("forget", "gray", "--wait", "0"); !errors.Is(err, errUnaware) || !strings.Contains(err.Error(), "a-2 of a can't be asked") || w.text() != retired {
+		t.Errorf("with an instance that doesn't answer: %v; the document is\n%s", err, w.text())
+	}
+	if _, err := w.lanes("forget", "gray", "--wait", "0", "--unheard"); err != nil {
+		t.Errorf("unheard: %v", err)
 	}
 	w.instances = heard
 	if err := w.Publish(t.Context(), []byte(strings.Replace(retired, "revision: 4", "revision: 6", 1)), sum(w.text())); err != nil {

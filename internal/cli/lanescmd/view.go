@@ -127,10 +127,10 @@ func (s *sources) read(ctx context.Context) (view, error) {
 		unknown("queues and messages", err)
 		brokers = nil
 	} else {
+		for _, away := range fleet.Away(instances, brokers) {
+			v.Problems = append(v.Problems, "queues and messages: "+away.String())
+		}
 		brokers, known = s.answering(ctx, brokers, unknown)
-	}
-	for _, away := range fleet.Away(instances, brokers) {
-		v.Problems = append(v.Problems, "queues and messages: "+away.String())
 	}
 	v.lanes(doc, instances, known)
 	bases := basesOf(known, instances)

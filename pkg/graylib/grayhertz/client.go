@@ -98,6 +98,9 @@ func (o *options) call(ctx context.Context, req *protocol.Request, resp *protoco
 		return fmt.Errorf("%w of service %q: %w", graylib.ErrNoInstance, service, err)
 	}
 	defer req.SetHost(service)
+	// Hertz puts the address into an empty Host as it writes: another try and the next user of the request have their own.
+	host := string(req.Header.Host())
+	defer func() { req.Header.SetHost(host) }()
 	repeatable := o.idempotent != nil && !req.IsBodyStream() && o.idempotent(req)
 	if repeatable {
 		defer o.boundTry(req)()
@@ -112,6 +115,7 @@ func (o *options) call(ctx context.Context, req *protocol.Request, resp *protoco
 		}
 		call.Inject(graylib.HTTPKeys, (*lending)(d))
 		req.SetHost(in.Addr)
+		req.Header.SetHost(host)
 		req.Header.SetRequestURI(notWritten)
 		err = next(ctx, req, resp)
 		sent := written(req)

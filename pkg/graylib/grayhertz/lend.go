@@ -1,8 +1,6 @@
 package grayhertz
 
 import (
-	"strings"
-
 	"github.com/graychain/graychain/pkg/graylib"
 )
 
@@ -47,7 +45,7 @@ func (l *lent) note(c requestCarrier, name string) {
 		return
 	}
 	c.h.VisitAll(func(key, value []byte) { // by the application's spelling
-		if strings.EqualFold(string(key), name) {
+		if graylib.SameHeader(string(key), name) {
 			l.had = append(l.had, header{string(key), string(value)})
 		}
 	})

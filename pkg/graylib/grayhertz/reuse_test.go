@@ -31,7 +31,11 @@ func TestRequestsAreGivenBack(t *testing.T) {
 			m := newMesh(t)
 			m.serve(m.runtime("b", ""), nil)
 			seen := make(chan http.Header, 1)
-			other := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { seen <- r.Header.Clone() }))
+			hosts := make(chan string, 1)
+			other := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+				hosts <- r.Host
+				seen <- r.Header.Clone()
+			}))
 			defer other.Close()
 
 			rt := m.runtime("a", "", graylib.WithBaggage(), graylib.WithPresets("mse", "polaris=lanes", "sermant=x-lane"))
@@ -89,6 +93,9 @@ func TestRequestsAreGivenBack(t *testing.T) {
 				t.Fatal(err)
 			}
 			third := <-seen
+			if host := <-hosts; host != other.Listener.Addr().String() {
+				t.Errorf("a third party at %s got the Host %q", other.Listener.Addr(), host)
+			}
 			for name := range third {
 				if own[name] == nil && (graylib.Stripped(name) || name == "X-Lane") {
 					t.Errorf("a third party got %s: %q", name, third[name])

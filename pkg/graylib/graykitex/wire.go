@@ -170,9 +170,10 @@ func (h serverMeta) ReadMeta(ctx context.Context, msg remote.Message) (context.C
 	}
 	t := (*taking)(a)
 	h.rt.ArriveIn(&a.Arrived, graylib.ProtocolRPC, graylib.RPCKeys, t)
-	others := a.left > 0 && hasMetainfo(a.values)
-	if others {
+	others := false
+	if a.left > 0 {
 		t.remove()
+		others = hasMetainfo(a.values)
 	}
 	a.values = nil
 	switch {
