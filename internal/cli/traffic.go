@@ -183,7 +183,8 @@ loop:
 					mu.Unlock()
 				}
 			}
-			next.Reset(time.Until(began.Add(time.Duration(float64(sent) / plan.qps * float64(time.Second)))))
+			// A moment later, so that rounding doesn't have it look too early, again and again.
+			next.Reset(time.Until(began.Add(time.Duration(float64(sent)/plan.qps*float64(time.Second)) + time.Microsecond)))
 		}
 	}
 	flying.Wait()

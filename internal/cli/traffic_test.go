@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/graychain/graychain/internal/suite"
@@ -52,7 +53,11 @@ func plan(qps float64, share float64, span time.Duration) trafficPlan {
 	}
 }
 
-func TestTrafficKeepsRateAndShare(t *testing.T) {
+// The time of these tests is synctest's: a busy machine changes no count.
+
+func TestTrafficKeepsRateAndShare(t *testing.T) { synctest.Test(t, testTrafficKeepsRateAndShare) }
+
+func testTrafficKeepsRateAndShare(t *testing.T) {
 	for _, share := range []float64{0, 0.2, 1} {
 		var out bytes.Buffer
 		total := traffic(t.Context(), &chain{}, plan(200, share, 1200*time.Millisecond), newTable(&out))
@@ -72,7 +77,9 @@ func TestTrafficKeepsRateAndShare(t *testing.T) {
 	}
 }
 
-func TestTrafficCountsErrors(t *testing.T) {
+func TestTrafficCountsErrors(t *testing.T) { synctest.Test(t, testTrafficCountsErrors) }
+
+func testTrafficCountsErrors(t *testing.T) {
 	var out bytes.Buffer
 	total := traffic(t.Context(), &chain{fail: func(n int64) error {
 		if n%10 == 0 {
@@ -89,7 +96,9 @@ func TestTrafficCountsErrors(t *testing.T) {
 }
 
 // TestTrafficIsBounded: a chain that hangs gets no more than maxInFlight requests, and the rest is counted.
-func TestTrafficIsBounded(t *testing.T) {
+func TestTrafficIsBounded(t *testing.T) { synctest.Test(t, testTrafficIsBounded) }
+
+func testTrafficIsBounded(t *testing.T) {
 	var out bytes.Buffer
 	c := &chain{block: make(chan struct{})}
 	ctx, cancel := context.WithTimeout(t.Context(), time.Second)

@@ -225,13 +225,13 @@ func TestPauseAndResume(t *testing.T) {
 		t.Fatal(err)
 	}
 	if runtime.GOOS == "linux" {
-		eventually(t, 5*time.Second, "the process is stopped", func() bool { return state(t, p.PID()) == "T" })
+		eventually(t, 30*time.Second, "the process is stopped", func() bool { return state(t, p.PID()) == "T" })
 	}
 	if err := p.Resume(); err != nil {
 		t.Fatal(err)
 	}
 	if runtime.GOOS == "linux" {
-		eventually(t, 5*time.Second, "the process goes on", func() bool { return state(t, p.PID()) != "T" })
+		eventually(t, 30*time.Second, "the process goes on", func() bool { return state(t, p.PID()) != "T" })
 	}
 	if err := p.Pause(); err != nil {
 		t.Fatal(err)

@@ -43,7 +43,7 @@ func TestLock(t *testing.T) {
 		if err != nil {
 			t.Error(err)
 		}
-	case <-time.After(5 * time.Second):
+	case <-time.After(30 * time.Second):
 		t.Fatal("the lock was not handed on")
 	}
 }

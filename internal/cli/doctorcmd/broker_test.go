@@ -38,10 +38,10 @@ func TestBrokerWithoutAnything(t *testing.T) {
 	if os.Getenv("GRAYCHAIN_E2E_FULL") != "1" {
 		t.Skip("starts servers of its own: make check-full-lanes")
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 12*time.Minute)
 	defer cancel()
 	servers, err := localinfra.Start(ctx, localinfra.Options{
-		State: t.TempDir(), Discard: true, NoNacos: true,
+		State: t.TempDir(), Discard: true, NoNacos: true, ReadyLimit: 4 * time.Minute,
 		Namesrv: localinfra.Port{Number: 24876}, Broker: localinfra.Port{Number: 24911},
 		BrokerConfig: map[string]string{"enablePropertyFilter": "false", "autoCreateTopicEnable": "false", "autoCreateSubscriptionGroup": "false"},
 	})

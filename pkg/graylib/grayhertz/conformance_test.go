@@ -26,7 +26,7 @@ func TestConformance(t *testing.T) {
 }
 
 func openConformance(t testing.TB, s *graylibtest.Setup) graylibtest.Link {
-	m := &mesh{t: t, registry: s.Registry, rules: s.Rules}
+	m := &mesh{t: t, registry: s.Registry, rules: s.Rules, settle: 100 * time.Millisecond, exitWait: 2 * time.Second}
 	var opts []grayhertz.Option
 	if s.Edge {
 		opts = append(opts, grayhertz.WithEdge())

@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/graychain/graychain/internal/conformance"
 	"github.com/graychain/graychain/pkg/graylib"
@@ -21,7 +22,7 @@ func TestConformance(t *testing.T) {
 }
 
 func openConformance(t testing.TB, s *graylibtest.Setup) graylibtest.Link {
-	m := &mesh{t: t, registry: s.Registry, rules: s.Rules}
+	m := &mesh{t: t, registry: s.Registry, rules: s.Rules, settle: 100 * time.Millisecond}
 	var opts []grayhttp.Option
 	if s.Edge {
 		opts = append(opts, grayhttp.WithEdge())

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/bytedance/gopkg/cloud/metainfo"
 	"github.com/cloudwego/kitex/client"
@@ -47,7 +48,7 @@ func TestConformance(t *testing.T) {
 }
 
 func openConformance(t testing.TB, s *graylibtest.Setup, tp transport.Protocol, kind string) graylibtest.Link {
-	m := &mesh{t: t, registry: s.Registry, rules: s.Rules}
+	m := &mesh{t: t, registry: s.Registry, rules: s.Rules, settle: 100 * time.Millisecond}
 	var addrs []string
 	for _, callee := range s.Callees {
 		addr, _ := m.serve(callee.Runtime, once(callee.Handle))
@@ -61,7 +62,7 @@ func openConformance(t testing.TB, s *graylibtest.Setup, tp transport.Protocol, 
 		},
 		Raw: func(ctx context.Context, callee int, wire map[string][]string, payload string) (map[string]string, error) {
 			bare, err := newServiceClient(s.Service, client.WithHostPorts(addrs[callee]),
-				client.WithTransportProtocol(tp), client.WithMetaHandler(transmeta.ClientTTHeaderHandler))
+				client.WithTransportProtocol(tp), client.WithConnectTimeout(time.Minute), client.WithMetaHandler(transmeta.ClientTTHeaderHandler))
 			if err != nil {
 				return nil, err
 			}

@@ -36,7 +36,7 @@ var transports = []struct {
 func (m *mesh) over(rt *graylib.Runtime, name string, tp transport.Protocol, opts ...client.Option) *serviceClient {
 	m.t.Helper()
 	c, err := newServiceClient(name, append([]client.Option{
-		client.WithTransportProtocol(tp), client.WithSuite(graykitex.NewClientSuite(graykitex.WithRuntime(rt))),
+		client.WithTransportProtocol(tp), client.WithConnectTimeout(time.Minute), client.WithSuite(graykitex.NewClientSuite(graykitex.WithRuntime(rt))),
 	}, opts...)...)
 	if err != nil {
 		m.t.Fatal(err)
