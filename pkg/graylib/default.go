@@ -142,6 +142,7 @@ func open(id Identity, c Config, backend Backend, opts ...Option) (rt *Runtime, 
 			return nil, err
 		case err != nil:
 			given.Logger().Warn("no registry, and grayscale is switched off: services are not found by their names", "error", err)
+			all = append(all, WithRules(unknownRules{})) // no rules that list nothing: whose a tagged message is isn't known
 		}
 		if registry != nil {
 			opened = append(opened, registry)
@@ -154,6 +155,15 @@ func open(id Identity, c Config, backend Backend, opts ...Option) (rt *Runtime, 
 	}
 	return New(id, append(all, opts...)...)
 }
+
+// unknownRules is a source that has never read a document, and never will.
+type unknownRules struct{ staticRules }
+
+// Rules implements [RulesSource].
+func (unknownRules) Rules() Rules { return NoRules }
+
+// Status implements [RulesSource].
+func (unknownRules) Status() RulesStatus { return RulesStatus{Origin: "none"} }
 
 // connect makes registry and rules, either of which may be nil.
 func connect(backend Backend, id Identity, c Config, log *slog.Logger) (Registry, RulesSource, error) {

@@ -18,7 +18,7 @@ func (e *ending) unaware(ctx context.Context, revision int64) (string, error) {
 	if e.unheard {
 		return "", nil
 	}
-	brokers, _, known, err := e.where(ctx)
+	brokers, all, known, err := e.where(ctx)
 	if err != nil {
 		return "", err
 	}
@@ -26,7 +26,9 @@ func (e *ending) unaware(ctx context.Context, revision int64) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	var bases []string                        // of this system: brokers may serve others, too
+	// Brokers may serve other systems, too. Of a group that no instance in the registry consumes for, __tagged may be theirs; who is
+	// in the lane's group is asked about all the same: a whole service may be cut off.
+	var bases []string
 	owners := make(map[string]fleet.Instance) // by client id
 	for _, in := range instances {
 		if in.Status == nil {
@@ -40,9 +42,9 @@ func (e *ending) unaware(ctx context.Context, revision int64) (string, error) {
 		}
 	}
 	slices.Sort(bases)
-	for _, base := range slices.Compact(bases) {
+	for _, base := range all {
 		for _, of := range []lanestate.Of{{Base: base, Kind: graylib.GroupLane, Lane: e.tag}, {Base: base, Kind: graylib.GroupTagged}} {
-			if !known[of.Name()] {
+			if _, ours := slices.BinarySearch(bases, base); !known[of.Name()] || of.Kind == graylib.GroupTagged && !ours {
 				continue
 			}
 			for _, broker := range slices.Sorted(maps.Keys(brokers)) {

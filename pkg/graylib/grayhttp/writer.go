@@ -2,6 +2,7 @@ package grayhttp
 
 import (
 	"bufio"
+	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -69,7 +70,7 @@ func (w *responseWriter) ReadFrom(r io.Reader) (n int64, err error) {
 	if !w.wrote {
 		// The header is written with the first bytes: where none come, what to answer is still open, as with net/http's own.
 		n, err = io.CopyN(struct{ io.Writer }{w}, r, firstBytes)
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return n, nil
 		}
 		if err != nil {

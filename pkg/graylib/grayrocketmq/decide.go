@@ -25,12 +25,6 @@ const boundaryMargin = 30 * time.Second
 // (rules.ForgetDelay), so that by then nobody else can get the message any more.
 const strayWait = 60 * time.Second
 
-// listedFor is how much older than a message the rules may be that are believed to list its lane still. A lane that is being forgotten is
-// said to be, by its `until`, at least rules.ForgetNotice (30 s) before the first message that isn't its own any more; 10 s of
-// that are for clocks that differ. Who skips such a message by older rules, cut off from the config centre, may skip
-// what has become the baseline's.
-const listedFor = 20 * time.Second
-
 // boundary is the time from which on a lane's messages are its group's.
 func boundary(l graylib.Lane) time.Time { return l.Listed.Add(-boundaryMargin) }
 
@@ -44,7 +38,6 @@ const (
 	reasonUnlisted   = "stray: tag not listed"
 	reasonEarly      = "stray: stored before the lane was listed"
 	reasonForgotten  = "stray: stored after the lane was forgotten"
-	reasonStale      = "the rules are too old to tell whether the lane is still listed"
 	reasonGuard      = "guard: not this group's"
 	reasonBoundary   = "guard: stored before the lane was listed"
 	reasonMode       = "mode " // and the mode
@@ -136,12 +129,10 @@ func decideTagged(m seen, rules graylib.Rules, c graylib.Consumption) verdict {
 		mode = graylib.ModeAuto // whatever the mode says
 	}
 	switch {
-	case mode == graylib.ModeAll && !m.dead:
-		return verdict{handle: true, reason: reasonCopy} // a stray that isn't known for one is handled as well
-	case m.read.Before(m.stored.Add(-listedFor)):
-		return verdict{reason: reasonStale, wait: true}
-	case mode == graylib.ModeAll:
+	case mode == graylib.ModeAll && m.dead:
 		return verdict{reason: reasonStandIn}
+	case mode == graylib.ModeAll:
+		return verdict{handle: true, reason: reasonCopy}
 	}
 	return verdict{reason: reasonMode + string(mode)}
 }

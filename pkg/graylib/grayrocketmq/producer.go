@@ -164,8 +164,8 @@ func (p *markedProducer) SendSync(ctx context.Context, msgs ...*primitive.Messag
 	result, err := p.client.SendSync(ctx, msgs...)
 	if err == nil {
 		stored(ctx, p.rt, stamps, result)
-		defer unname(stamps)
 	}
+	defer rename(stamps, err)
 	ended(stamps, err)
 	return result, err
 }
@@ -240,8 +240,8 @@ func (p *markedProducer) Request(ctx context.Context, ttl time.Duration, msg *pr
 	reply, err := p.client.Request(ctx, ttl, msg)
 	if err == nil {
 		stored(ctx, p.rt, stamps, nil)
-		defer unname(stamps)
 	}
+	defer rename(stamps, err)
 	ended(stamps, err)
 	return reply, err
 }

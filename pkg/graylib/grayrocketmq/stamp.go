@@ -23,7 +23,7 @@ type stamp struct {
 	msg *primitive.Message
 	tag graylib.Tag
 	was []property // in the order of writing
-	own bool       // the message has an id that the application gave it, or that an earlier send left
+	own bool       // the message has an id that the application gave it
 }
 
 // property is one that a stamp has written over; an empty value = there was none.
@@ -81,7 +81,8 @@ func stampOne(ctx context.Context, rt *graylib.Runtime, mark MarkFunc, msg *prim
 	}
 	tag := rt.MarkTag(ctx, msg.Topic, messageRequest{msg}, own)
 	s := stamp{msg: msg, tag: tag}
-	s.own = s.id() != ""
+	s.own = s.id() != msg.GetProperty(keptID)
+	msg.RemoveProperty(keptID)
 	carrier := stampCarrier{propertyCarrier{msg}, &s}
 	rt.InjectTag(ctx, tag, graylib.MessageKeys, carrier)
 	carrier.Set(graylib.MessagePropertyEnv, string(rt.Identity().Tag))
@@ -89,7 +90,7 @@ func stampOne(ctx context.Context, rt *graylib.Runtime, mark MarkFunc, msg *prim
 }
 
 // unstamp takes the stamps off again. The client has encoded the messages by then; the application has them back as it
-// gave them (but for the client's id, see unname), and may send them again in another context.
+// gave them (but for the client's id, see rename), and may send them again in another context.
 func unstamp(stamps []stamp) {
 	for _, s := range stamps {
 		for _, p := range slices.Backward(s.was) {
@@ -98,15 +99,23 @@ func unstamp(stamps []stamp) {
 	}
 }
 
-// unname takes the ids off again that messages were given for a send which the broker has acknowledged: a program that sends one
-// Message again and again sends different messages. After an error the id stays, so that sending again is known as that.
-func unname(stamps []stamp) {
+// rename takes the ids off again that messages were given for a send which the broker has acknowledged: a program that sends one
+// Message again and again sends different messages. After an error the id stays, so that sending again is known as that, with a note
+// that it isn't the application's.
+func rename(stamps []stamp, err error) {
 	for _, s := range stamps {
-		if !s.own {
+		switch id := s.id(); {
+		case s.own || id == "":
+		case err != nil:
+			s.msg.WithProperty(keptID, id)
+		default:
 			s.msg.RemoveProperty(primitive.PropertyUniqueClientMessageIdKeyIndex)
 		}
 	}
 }
+
+// keptID is the property of a Message in the application's hands that notes an id which a failed send left. It never goes out.
+const keptID = "graylib_kept_id"
 
 // id is the client's id of the message, or "" before it has one.
 func (s stamp) id() string { return s.msg.GetProperty(primitive.PropertyUniqueClientMessageIdKeyIndex) }

@@ -181,6 +181,29 @@ func TestMessageSentAgain(t *testing.T) {
 	}
 }
 
+// TestMessageSentAgainAfterAnError: the id that a failed send leaves is that of the next try, and of no message after it.
+func TestMessageSentAgainAfterAnError(t *testing.T) {
+	client := &answering{}
+	p, err := WrapProducer(client, nil, WithProducerRuntime(unitRuntime(t, "", listed(graylib.ModeAll))))
+	if err != nil {
+		t.Fatal(err)
+	}
+	msg := primitive.NewMessage("T", nil)
+	for _, fail := range []error{errors.New("no answer"), errors.New("again"), nil, nil} {
+		client.fail = fail
+		if _, err := p.SendSync(t.Context(), msg); !errors.Is(err, fail) {
+			t.Fatal(err)
+		}
+	}
+	ids := client.ids
+	if len(ids) != 4 || ids[0] != ids[1] || ids[1] != ids[2] || ids[2] == ids[3] || ids[3] == "" {
+		t.Errorf("sent as %q: want one id until it is acknowledged, and another one then", ids)
+	}
+	if left := msg.GetProperties(); len(left) != 0 {
+		t.Errorf("left on the message: %v", left)
+	}
+}
+
 func TestReservedProperty(t *testing.T) {
 	rt := unitRuntime(t, "", listed(graylib.ModeAll, "gray"))
 	for _, key := range []string{"gray_tag", "gray_env", "gray_request_id"} {

@@ -21,7 +21,7 @@ func (m *Machine) LockAnswered(now, sentAt time.Time, granted bool, err error) {
 		switch {
 		case granted:
 			m.granted(sentAt)
-			m.renewAt = sentAt.Add(m.config.Renew)
+			m.renewNext(now, sentAt)
 		case err == nil:
 			m.lose(now)
 		default:
@@ -38,6 +38,15 @@ func (m *Machine) granted(sentAt time.Time) {
 	}
 }
 
+// renewNext says when the lock that was granted is renewed. A broker that is slow with locks is left as long in peace as it took:
+// what else there is to ask, commits above all, comes in between.
+func (m *Machine) renewNext(now, sentAt time.Time) {
+	m.renewAt = sentAt.Add(m.config.Renew)
+	if earliest := now.Add(min(now.Sub(sentAt), m.config.BeginWithin/4)); m.renewAt.Before(earliest) {
+		m.renewAt = earliest
+	}
+}
+
 func (m *Machine) firstLock(now, sentAt time.Time, granted bool, err error) {
 	switch {
 	case granted && !m.wanted:
@@ -46,7 +55,7 @@ func (m *Machine) firstLock(now, sentAt time.Time, granted bool, err error) {
 	case granted:
 		m.state, m.allowed = Reading, false
 		m.granted(sentAt)
-		m.renewAt = sentAt.Add(m.config.Renew)
+		m.renewNext(now, sentAt)
 	case !m.wanted && err == nil:
 		m.state = Idle
 	case !m.wanted:

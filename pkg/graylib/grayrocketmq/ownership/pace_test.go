@@ -104,3 +104,35 @@ func TestWakeOfWhatIsGiven(t *testing.T) {
 		}
 	}
 }
+
+// TestSlowLocksStarveNoCommit: however long the broker takes to answer renewals, commits go out between them, and messages go on.
+func TestSlowLocksStarveNoCommit(t *testing.T) {
+	for _, slow := range []time.Duration{time.Millisecond, 1100 * time.Millisecond, 5 * time.Second, 20 * time.Second} {
+		now := time.Now()
+		m := ownedAt(t, now, 0)
+		var handled, committed int64
+		for end := now.Add(10 * time.Minute); now.Before(end); {
+			for m.Begin(now, handled) {
+				m.Finish(m.Span(), handled)
+				handled++
+			}
+			switch a := m.Next(now); a.Kind {
+			case DoLock:
+				sentAt := now
+				now = now.Add(slow)
+				m.LockAnswered(now, sentAt, true, nil)
+			case DoCommit:
+				committed = a.Offset
+				now = now.Add(time.Millisecond)
+				m.CommitAnswered(a.Offset, nil)
+			case DoNothing:
+				now = now.Add(10 * time.Millisecond)
+			default:
+				t.Fatalf("locks that take %v: in state %s the machine wants %+v", slow, m.State(), a)
+			}
+		}
+		if rounds := int64(10*time.Minute/(3*slow+time.Second)) * DefaultSpan / 2; committed < rounds {
+			t.Errorf("locks that take %v: %d committed and %d handled in 10 minutes, want at least %d", slow, committed, handled, rounds)
+		}
+	}
+}
