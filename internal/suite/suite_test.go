@@ -195,7 +195,7 @@ func TestDeadServiceIsNamed(t *testing.T) {
 }
 
 func TestUnreadyServiceIsNamed(t *testing.T) {
-	s := start(t, Options{ReadyLimit: 3 * time.Second, ServiceEnv: map[string]map[string]string{"a": {"FAKE": "unready"}}})
+	s := start(t, Options{ReadyLimit: 10 * time.Second, ServiceEnv: map[string]map[string]string{"a": {"FAKE": "unready"}}})
 	err := s.Add(t.Context(), Baseline)
 	for _, want := range []string{"service a", "consumer test-a: no broker", "waiting for a better world"} {
 		if err == nil || !strings.Contains(err.Error(), want) {

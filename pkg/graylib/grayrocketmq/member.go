@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	rocketmq "github.com/apache/rocketmq-client-go/v2"
@@ -28,8 +27,7 @@ type member struct {
 	ended     context.CancelFunc // of what follows them
 	following sync.WaitGroup
 
-	ready    chan struct{} // closed when the member is joined; no queue is taken before
-	balanced atomic.Int64  // when the client last asked for an allocation, Unix nanoseconds
+	ready chan struct{} // closed when the member is joined; no queue is taken before
 }
 
 // joined is a membership in one group.
@@ -139,7 +137,6 @@ func (m *member) hook(c *hooks.FilterMessageContext) ([]*primitive.MessageExt, e
 func (m *member) allocate(group, clientID string, all []*primitive.MessageQueue, members []string) []*primitive.MessageQueue {
 	// Blocking here is harmless: rebalances run in goroutines of their own and hold up nobody else's.
 	<-m.ready
-	m.balanced.Store(time.Now().UnixNano())
 	queues := m.c.set.strategy(group, clientID, all, members)
 	if len(all) > 0 {
 		m.flow.assigned(all[0].Topic, queues)

@@ -329,7 +329,7 @@ func TestMarkIsTriedAgain(t *testing.T) {
 
 // A claim that ran out is taken again where nobody came, and reported where somebody did.
 func TestLeaseRunsOut(t *testing.T) {
-	const lease = 150 * time.Millisecond
+	const lease = time.Second
 	inner := memory(t)
 	store := &faulty{Store: inner}
 	g, l := newGuard(t, store, idempotency.WithLease(lease))
