@@ -14,23 +14,15 @@ import (
 // unaware names a live member of the groups that handle the lane's messages of which it can't be said that it goes by the
 // rules of that revision or later ones, "" where there is none. Cut off from Nacos it would go on as if the lane were not being
 // forgotten, and handle what others take for the baseline's.
-func (e *ending) unaware(ctx context.Context, revision int64) (string, error) {
+func (e *ending) unaware(ctx context.Context, at place, revision int64) (string, error) {
 	if e.unheard {
 		return "", nil
-	}
-	brokers, all, known, err := e.where(ctx)
-	if err != nil {
-		return "", err
-	}
-	instances, err := fleet.Ask(ctx, e.nacos)
-	if err != nil {
-		return "", err
 	}
 	// Brokers may serve other systems, too. Of a group that no instance in the registry consumes for, __tagged may be theirs; who is
 	// in the lane's group is asked about all the same: a whole service may be cut off.
 	var bases []string
 	owners := make(map[string]fleet.Instance) // by client id
-	for _, in := range instances {
+	for _, in := range at.instances {
 		if in.Status == nil {
 			return fmt.Sprintf("%s of %s can't be asked by which rules it goes: %s", in.ID, in.Service, in.Problem), nil
 		}
@@ -42,13 +34,13 @@ func (e *ending) unaware(ctx context.Context, revision int64) (string, error) {
 		}
 	}
 	slices.Sort(bases)
-	for _, base := range all {
+	for _, base := range at.bases {
 		for _, of := range []lanestate.Of{{Base: base, Kind: graylib.GroupLane, Lane: e.tag}, {Base: base, Kind: graylib.GroupTagged}} {
-			if _, ours := slices.BinarySearch(bases, base); !known[of.Name()] || of.Kind == graylib.GroupTagged && !ours {
+			if _, ours := slices.BinarySearch(bases, base); !at.known[of.Name()] || of.Kind == graylib.GroupTagged && !ours {
 				continue
 			}
-			for _, broker := range slices.Sorted(maps.Keys(brokers)) {
-				ids, err := e.reader.API().Members(ctx, brokers[broker], of.Name())
+			for _, broker := range slices.Sorted(maps.Keys(at.brokers)) {
+				ids, err := e.reader.API().Members(ctx, at.brokers[broker], of.Name())
 				if err != nil {
 					return "", fmt.Errorf("broker %q: %w", broker, err)
 				}

@@ -28,7 +28,7 @@ func TestNoEndWithoutAMaster(t *testing.T) {
 	}
 	defer func() { _ = reader.Close() }()
 	e := &ending{sources: &sources{reader: reader}, tag: "gray"}
-	if _, _, _, err := e.where(t.Context()); !errors.Is(err, errBrokerAway) || !strings.Contains(err.Error(), "broker-b has no master") {
+	if _, err := e.where(t.Context()); !errors.Is(err, errBrokerAway) || !strings.Contains(err.Error(), "broker-b has no master") {
 		t.Errorf("got %v, want errBrokerAway for broker-b", err)
 	}
 }

@@ -117,12 +117,12 @@ func (e *ending) mayLeave(ctx context.Context, until time.Time, countdown bool) 
 			return "", err
 		}
 	}
-	brokers, bases, _, err := e.where(ctx)
+	at, err := e.where(ctx)
 	if err != nil {
 		return "", err
 	}
 	now := time.Now()
-	for name, addr := range brokers { // messages bear the brokers' time
+	for name, addr := range at.brokers { // messages bear the brokers' time
 		ahead, within, err := e.reader.API().Clock(ctx, addr)
 		if errors.Is(err, lanestate.ErrNoClock) {
 			continue
@@ -130,8 +130,8 @@ func (e *ending) mayLeave(ctx context.Context, until time.Time, countdown bool) 
 		if err != nil {
 			return "", fmt.Errorf("broker %q: %w", name, err)
 		}
-		if at := time.Now().Add(ahead - within); at.Before(now) && ahead < -within {
-			now = at
+		if theirs := time.Now().Add(ahead - within); theirs.Before(now) && ahead < -within {
+			now = theirs
 		}
 	}
 	if leaves := until.Add(rules.ForgetDelay); now.Before(leaves) {
@@ -141,11 +141,11 @@ func (e *ending) mayLeave(ctx context.Context, until time.Time, countdown bool) 
 		}
 		return why, nil
 	}
-	halves, err := e.reader.Halves(ctx, brokers)
+	halves, err := e.reader.Halves(ctx, at.brokers)
 	if err != nil {
 		e.say("open transactions of the lane can't be known: " + oneLine(err) + "; what they send later is the baseline's")
 	}
-	list, err := e.reader.LeftBefore(ctx, brokers, bases, e.tag, until)
+	list, err := e.reader.LeftBefore(ctx, at.brokers, at.bases, e.tag, until)
 	if err != nil {
 		return "", err
 	}
@@ -157,14 +157,15 @@ func (e *ending) mayLeave(ctx context.Context, until time.Time, countdown bool) 
 		parts = append(parts, fmt.Sprintf("%d in open transactions", n))
 	}
 	if len(parts) == 0 {
-		return e.unaware(ctx, revision)
+		return e.unaware(ctx, at, revision)
 	}
 	return strings.Join(parts, "; "), nil
 }
 
 // allAware returns an error where the brokers can't be asked, or where a member doesn't go by the rules that are published.
 func (e *ending) allAware(ctx context.Context) error {
-	if _, _, _, err := e.where(ctx); err != nil {
+	at, err := e.where(ctx)
+	if err != nil {
 		return err
 	}
 	doc, err := e.document(ctx)
@@ -174,7 +175,7 @@ func (e *ending) allAware(ctx context.Context) error {
 	if !slices.ContainsFunc(doc.Lanes, func(l rules.Lane) bool { return l.Tag == e.tag && l.State == graylib.LaneRetired }) {
 		return nil // there is nothing to forget, as publishing will say
 	}
-	why, err := e.unaware(ctx, doc.Revision)
+	why, err := e.unaware(ctx, at, doc.Revision)
 	if err == nil && why != "" {
 		err = fmt.Errorf("%w: %s", errUnaware, why)
 	}

@@ -154,23 +154,23 @@ func (r remains) String() string {
 
 // left reads what is left of the lane in all its groups. The error says what can't be known of the brokers.
 func (e *ending) left(ctx context.Context) (r remains, err error) {
-	brokers, bases, known, err := e.where(ctx)
+	at, err := e.where(ctx)
 	if err != nil {
 		return r, err
 	}
 	var which []lanestate.Of
-	for _, base := range bases {
-		if o := (lanestate.Of{Base: base, Kind: graylib.GroupLane, Lane: e.tag}); known[o.Name()] {
+	for _, base := range at.bases {
+		if o := (lanestate.Of{Base: base, Kind: graylib.GroupLane, Lane: e.tag}); at.known[o.Name()] {
 			which = append(which, o)
 		}
 	}
 	// In the order in which messages move: what leaves one place while this reads is seen in the next.
-	halves, err := e.reader.Halves(ctx, brokers)
+	halves, err := e.reader.Halves(ctx, at.brokers)
 	r.halves, r.unknownHalves = halves[e.tag], err
-	if r.delayed, _, err = e.reader.Delayed(ctx, brokers, e.tag); err != nil {
+	if r.delayed, _, err = e.reader.Delayed(ctx, at.brokers, e.tag); err != nil {
 		return r, err
 	}
-	groups, err := e.reader.Read(ctx, brokers, which...)
+	groups, err := e.reader.Read(ctx, at.brokers, which...)
 	if err != nil {
 		return r, err
 	}
@@ -188,34 +188,42 @@ func (e *ending) left(ctx context.Context) (r remains, err error) {
 // errBrokerAway is wrapped where a broker that must be asked isn't registered.
 var errBrokerAway = errors.New("not all brokers are there")
 
-// where returns the brokers, the application's groups, and all groups there are. It fails where a broker is known to be away, by
+// place is where messages of a lane can be.
+type place struct {
+	brokers   map[string]string // addresses by name
+	bases     []string          // the application's groups
+	known     lanestate.Groups  // all groups that the brokers know
+	instances []fleet.Instance
+}
+
+// where looks at all of it. It fails where a broker is known to be away, by
 // its replicas, an earlier look or the instances: nobody could tell what it holds.
-func (e *ending) where(ctx context.Context) (map[string]string, []string, lanestate.Groups, error) {
+func (e *ending) where(ctx context.Context) (place, error) {
 	masterless, err := e.reader.Masterless(ctx)
 	if err != nil {
-		return nil, nil, nil, err
+		return place{}, err
 	}
 	if len(masterless) > 0 {
-		return nil, nil, nil, fmt.Errorf("%w: broker %s has no master, only replicas: what it holds can't be known. Start its master again", errBrokerAway, masterless[0])
+		return place{}, fmt.Errorf("%w: broker %s has no master, only replicas: what it holds can't be known. Start its master again", errBrokerAway, masterless[0])
 	}
 	brokers, err := e.reader.Brokers(ctx)
 	if err != nil {
-		return nil, nil, nil, err
+		return place{}, err
 	}
 	known, err := e.reader.Groups(ctx, brokers)
 	if err != nil {
-		return nil, nil, nil, err
+		return place{}, err
 	}
 	instances, err := fleet.Ask(ctx, e.nacos)
 	if err != nil {
-		return nil, nil, nil, err
+		return place{}, err
 	}
 	if away := fleet.Away(instances, brokers); len(away) > 0 {
-		return nil, nil, nil, fmt.Errorf("%w: %s", errBrokerAway, away[0])
+		return place{}, fmt.Errorf("%w: %s", errBrokerAway, away[0])
 	}
 	for _, name := range slices.Sorted(maps.Keys(e.seen)) {
 		if _, there := brokers[name]; !there {
-			return nil, nil, nil, fmt.Errorf("%w: broker %s was registered at the name server, and isn't any more; start it again", errBrokerAway, name)
+			return place{}, fmt.Errorf("%w: broker %s was registered at the name server, and isn't any more; start it again", errBrokerAway, name)
 		}
 	}
 	if e.seen == nil {
@@ -224,7 +232,7 @@ func (e *ending) where(ctx context.Context) (map[string]string, []string, lanest
 	for name := range brokers {
 		e.seen[name] = true
 	}
-	return brokers, basesOf(known, instances), known, nil
+	return place{brokers, basesOf(known, instances), known, instances}, nil
 }
 
 // untilNothingIsLeft shows the left-over messages becoming fewer.
