@@ -77,7 +77,8 @@ func fakeBin(t *testing.T) string {
 	return dir
 }
 
-var testPorts = Ports{Gateway: 34010, A: 34011, B: 34012, C: 34013, BRPC: 34014, CRPC: 34015}
+// testPorts lie below those that the kernel gives to the connections of other tests.
+var testPorts = Ports{Gateway: 26010, A: 26011, B: 26012, C: 26013, BRPC: 26014, CRPC: 26015}
 
 func start(t *testing.T, o Options) *Suite {
 	t.Helper()
@@ -89,13 +90,13 @@ func start(t *testing.T, o Options) *Suite {
 	}
 	nacos := httptest.NewServer(http.NotFoundHandler()) // one that can't list instances
 	t.Cleanup(nacos.Close)
-	o.NacosAddr, o.NamesrvAddr, o.Ports = nacos.Listener.Addr().String(), "127.0.0.1:34099", testPorts
+	o.NacosAddr, o.NamesrvAddr, o.Ports = nacos.Listener.Addr().String(), "127.0.0.1:1", testPorts
 	s, err := Start(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
 		if err := s.Stop(ctx); err != nil {
 			t.Errorf("Stop: %v", err)
@@ -153,7 +154,7 @@ func TestLanesComeAndGo(t *testing.T) {
 		t.Errorf("removed twice: %v", err)
 	}
 	info, err := Find(s.State())
-	if err != nil || info.PID != os.Getpid() || len(info.Instances) != 4 || info.Gateway != "http://127.0.0.1:34010" {
+	if err != nil || info.PID != os.Getpid() || len(info.Instances) != 4 || info.Gateway != "http://"+addr(testPorts.Gateway) {
 		t.Errorf("Find: %+v, %v", info, err)
 	}
 	client := NewClient(info)
@@ -178,7 +179,7 @@ func TestTakenPortsMoveTheGroup(t *testing.T) {
 	}
 	fixed := start(t, Options{FixedPorts: true})
 	err = fixed.Add(t.Context(), Baseline)
-	if !errors.Is(err, ErrPortTaken) || !strings.Contains(err.Error(), "34012 of b (HTTP)") {
+	if !errors.Is(err, ErrPortTaken) || !strings.Contains(err.Error(), fmt.Sprint(testPorts.B, " of b (HTTP)")) {
 		t.Errorf("fixed ports: %v", err)
 	}
 }
@@ -218,7 +219,7 @@ func TestDeathIsReported(t *testing.T) {
 		if exit.Name != ServicePrefix+"c" || !strings.Contains(exit.Error(), "this is c") {
 			t.Errorf("death %v", exit)
 		}
-	case <-time.After(10 * time.Second):
+	case <-time.After(30 * time.Second):
 		t.Fatal("no death was reported")
 	}
 	if c.Live() {
