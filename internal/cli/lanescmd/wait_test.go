@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -39,31 +40,33 @@ func TestUntil(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			ctx, cancel := context.WithCancel(t.Context())
-			defer cancel()
-			cmd := &cobra.Command{}
-			cmd.SetContext(ctx)
-			var out, errOut bytes.Buffer
-			cmd.SetOut(&out)
-			cmd.SetErr(&errOut)
-			e := &ending{cmd: cmd, wait: tc.wait}
-			n := 0
-			err := e.until(func(context.Context, bool) (looked, error) {
-				s := tc.steps[min(n, len(tc.steps)-1)]
-				if n++; tc.interrupt {
-					cancel()
+			synctest.Test(t, func(t *testing.T) {
+				ctx, cancel := context.WithCancel(t.Context())
+				defer cancel()
+				cmd := &cobra.Command{}
+				cmd.SetContext(ctx)
+				var out, errOut bytes.Buffer
+				cmd.SetOut(&out)
+				cmd.SetErr(&errOut)
+				e := &ending{cmd: cmd, wait: tc.wait}
+				n := 0
+				err := e.until(func(context.Context, bool) (looked, error) {
+					s := tc.steps[min(n, len(tc.steps)-1)]
+					if n++; tc.interrupt {
+						cancel()
+					}
+					return s.looked, s.err
+				}, "as it was", func(last looked, failed error) error {
+					return errors.New("late: " + last.text + ", " + fmt.Sprint(failed))
+				})
+				got := ""
+				if err != nil {
+					got = err.Error()
 				}
-				return s.looked, s.err
-			}, "as it was", func(last looked, failed error) error {
-				return errors.New("late: " + last.text + ", " + fmt.Sprint(failed))
+				if diff := cmp.Diff([]string{tc.out, tc.errOut, tc.err}, []string{out.String(), errOut.String(), got}); diff != "" {
+					t.Errorf("stdout, stderr, error (-want +got):\n%s", diff)
+				}
 			})
-			got := ""
-			if err != nil {
-				got = err.Error()
-			}
-			if diff := cmp.Diff([]string{tc.out, tc.errOut, tc.err}, []string{out.String(), errOut.String(), got}); diff != "" {
-				t.Errorf("stdout, stderr, error (-want +got):\n%s", diff)
-			}
 		})
 	}
 }

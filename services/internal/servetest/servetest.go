@@ -24,7 +24,7 @@ import (
 )
 
 // limit is how long anything may take.
-const limit = 10 * time.Second
+const limit = 30 * time.Second
 
 // Mesh is a set of services that find each other.
 type Mesh struct {
@@ -64,7 +64,7 @@ func (m *Mesh) Start(s config.Service, env map[string]string, wire func(*serve.A
 	addr, port := reservePort(m.t)
 	_, rpcPort := reservePort(m.t)
 	all := map[string]string{
-		"BIND": "127.0.0.1", "HTTP_PORT": port, "RPC_PORT": rpcPort, "SETTLE": "0.01", "DRAIN": "5",
+		"BIND": "127.0.0.1", "HTTP_PORT": port, "RPC_PORT": rpcPort, "SETTLE": "0.01", "DRAIN": "30",
 		"LOG_FORMAT": "json",
 	}
 	for k, v := range env {
