@@ -197,15 +197,14 @@ func TestDialFailed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	addr := ln.Addr().String()
-	conn, err := net.Dial("tcp", addr)
+	conn, err := net.Dial("tcp", ln.Addr().String())
 	if err != nil {
 		t.Fatal(err)
 	}
 	_ = conn.Close()
 	_, readErr := conn.Read(make([]byte, 1))
 	_ = ln.Close()
-	_, refused := net.Dial("tcp", addr)
+	_, refused := net.Dial("tcp", graylibtest.ReserveAddr(t))
 	for _, tc := range []struct {
 		err  error
 		want bool

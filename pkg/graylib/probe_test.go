@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/graychain/graychain/pkg/graylib"
+	"github.com/graychain/graychain/pkg/graylib/graylibtest"
 )
 
 func TestProbes(t *testing.T) {
@@ -22,8 +23,6 @@ func TestProbes(t *testing.T) {
 	defer httpServer.Close()
 	frozen := listener(t, nil)
 	hangsUp := listener(t, func(c net.Conn) { _ = c.Close() })
-	gone := listener(t, nil)
-	_ = gone.Close()
 	for name, tc := range map[string]struct {
 		addr    string
 		timeout time.Duration
@@ -33,7 +32,7 @@ func TestProbes(t *testing.T) {
 		"not ready": {httpServer.Listener.Addr().String(), time.Minute, true, nil},
 		"hangs up":  {hangsUp.Addr().String(), time.Minute, true, nil},
 		"frozen":    {frozen.Addr().String(), 2 * time.Second, false, graylib.ErrNoSign}, // once it is connected
-		"gone":      {gone.Addr().String(), time.Minute, false, nil},
+		"gone":      {graylibtest.ReserveAddr(t), time.Minute, false, nil},
 	} {
 		for kind, probe := range map[string]graylib.Probe{"http": graylib.ProbeHTTP, "rpc": graylib.ProbeRPC} {
 			ctx, cancel := context.WithTimeout(t.Context(), tc.timeout)

@@ -99,7 +99,7 @@ func event(i int) Event { return Event{V: EventVersion, Kind: EventChain, EventI
 
 func TestReporterHandsOnEverything(t *testing.T) {
 	o := newFakeObserver(t)
-	r := testReporter(t, o.URL+"/", 10*time.Second)
+	r := testReporter(t, o.URL+"/", time.Minute)
 	const goroutines, each = 4, 500
 	var wg sync.WaitGroup
 	for g := range goroutines {
@@ -123,7 +123,7 @@ func TestReporterHandsOnEverything(t *testing.T) {
 
 func TestReporterSendsALoneEventAtOnce(t *testing.T) {
 	o := newFakeObserver(t)
-	r := testReporter(t, o.URL, time.Second)
+	r := testReporter(t, o.URL, time.Minute)
 	rt, err := New(Identity{Service: "a", Tag: "gray", Instance: "a-1"}, WithReporter(r))
 	if err != nil {
 		t.Fatal(err)
@@ -147,7 +147,7 @@ func TestReporterTriesAgain(t *testing.T) {
 	o.answer = func(post int) (int, string) {
 		return []int{http.StatusServiceUnavailable, http.StatusTooManyRequests, http.StatusRequestTimeout, http.StatusOK}[min(post-1, 3)], ""
 	}
-	r := testReporter(t, o.URL, 10*time.Second)
+	r := testReporter(t, o.URL, time.Minute)
 	r.Report(event(1))
 	_ = r.Close()
 	if o.ids["e1"] != 4 || r.Dropped() != 0 {
@@ -174,7 +174,7 @@ func TestReporterGivesUp(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			o := newFakeObserver(t)
 			o.answer = func(int) (int, string) { return tt.status, tt.body }
-			r := testReporter(t, o.URL, 10*time.Second)
+			r := testReporter(t, o.URL, time.Minute)
 			r.Report(event(1))
 			_ = r.Close()
 			if o.posts != tt.posts || r.Dropped() != tt.dropped {
@@ -247,7 +247,7 @@ func TestReporterWithAHangingObserver(t *testing.T) {
 // Events that are reported while the reporter closes are sent or counted, none is neither. Meant for -race.
 func TestReporterClosesUnderReports(t *testing.T) {
 	o := newFakeObserver(t)
-	r := testReporter(t, o.URL, 10*time.Second)
+	r := testReporter(t, o.URL, time.Minute)
 	const goroutines, each = 4, 400
 	var wg sync.WaitGroup
 	for g := range goroutines {
@@ -268,7 +268,7 @@ func TestReporterClosesUnderReports(t *testing.T) {
 }
 
 func TestReporterWithoutObserver(t *testing.T) {
-	r := testReporter(t, "http://127.0.0.1:1", 10*time.Second)
+	r := testReporter(t, "http://127.0.0.1:1", time.Minute)
 	r.Report(event(1))
 	within(t, "the event is dropped", func() bool { return r.Dropped() == 1 })
 }
@@ -287,7 +287,7 @@ func TestNewHTTPReporterRefuses(t *testing.T) {
 
 func TestReporterLeavesOthersConnections(t *testing.T) {
 	o := newFakeObserver(t)
-	if r := testReporter(t, o.URL, time.Second); r.client.Transport == nil || r.client.Transport == http.DefaultTransport {
+	if r := testReporter(t, o.URL, time.Minute); r.client.Transport == nil || r.client.Transport == http.DefaultTransport {
 		t.Error("Close closes idle connections of the default transport")
 	}
 }
