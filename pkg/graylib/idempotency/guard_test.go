@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -176,7 +177,9 @@ func TestFailedIsLetInAgain(t *testing.T) {
 }
 
 // A key that is held is waited for: until it is done, or free.
-func TestHeldIsWaitedFor(t *testing.T) {
+func TestHeldIsWaitedFor(t *testing.T) { synctest.Test(t, testHeldIsWaitedFor) }
+
+func testHeldIsWaitedFor(t *testing.T) {
 	for _, done := range []bool{true, false} {
 		g, _ := newGuard(t, memory(t), idempotency.WithWait(time.Minute))
 		first := begin(t, g, "k")
@@ -202,15 +205,16 @@ func TestHeldIsWaitedFor(t *testing.T) {
 	}
 }
 
-func TestHeldForTooLong(t *testing.T) {
-	t.Parallel()
+func TestHeldForTooLong(t *testing.T) { synctest.Test(t, testHeldForTooLong) }
+
+func testHeldForTooLong(t *testing.T) {
 	g, _ := newGuard(t, memory(t), idempotency.WithLease(3*time.Second), idempotency.WithWait(4*time.Second))
 	first := begin(t, g, "k") // renewed, so it outlasts its lease
 	began := time.Now()
 	if _, err := g.Begin(t.Context(), "k"); !errors.Is(err, idempotency.ErrHeld) || !strings.Contains(err.Error(), `"k", for 4s`) {
 		t.Errorf("held: %v", err)
 	}
-	if since := time.Since(began); since < 4*time.Second {
+	if since := time.Since(began); since != 4*time.Second {
 		t.Errorf("given up after %v", since)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
@@ -226,12 +230,13 @@ func TestHeldForTooLong(t *testing.T) {
 }
 
 // TestRenewedWhileItsWorkRuns: work that outlasts its lease keeps its key. It does nothing meanwhile that would put its goroutine and
-// the renewing one in order, so that the race detector sees what they share.
+// the renewing one in order, so that the race detector sees what they share. The time is real:
+// synctest's would order them too.
 func TestRenewedWhileItsWorkRuns(t *testing.T) {
 	t.Parallel()
-	g, _ := newGuard(t, memory(t), idempotency.WithLease(3*time.Second), idempotency.WithWait(0))
+	g, _ := newGuard(t, memory(t), idempotency.WithLease(9*time.Second), idempotency.WithWait(0))
 	c := begin(t, g, "k")
-	time.Sleep(4 * time.Second) // the work
+	time.Sleep(10 * time.Second) // the work
 	if _, err := g.Begin(t.Context(), "k"); !errors.Is(err, idempotency.ErrHeld) {
 		t.Errorf("beyond its first lease: %v, want it to be held", err)
 	}
@@ -240,7 +245,9 @@ func TestRenewedWhileItsWorkRuns(t *testing.T) {
 }
 
 // Who is gone without a word holds its key for a lease, no longer.
-func TestCrashedOwner(t *testing.T) {
+func TestCrashedOwner(t *testing.T) { synctest.Test(t, testCrashedOwner) }
+
+func testCrashedOwner(t *testing.T) {
 	store := memory(t)
 	if _, err := store.Claim(t.Context(), "k", "crashed", 200*time.Millisecond); err != nil {
 		t.Fatal(err)
@@ -253,7 +260,9 @@ func TestCrashedOwner(t *testing.T) {
 	c.End(true)
 }
 
-func TestStoreFailsOpen(t *testing.T) {
+func TestStoreFailsOpen(t *testing.T) { synctest.Test(t, testStoreFailsOpen) }
+
+func testStoreFailsOpen(t *testing.T) {
 	store := &faulty{Store: memory(t)}
 	g, l := newGuard(t, store)
 	store.set(errDown, false)
@@ -300,7 +309,9 @@ func TestStoreFailsClosed(t *testing.T) {
 }
 
 // A store that doesn't answer delays by the timeout.
-func TestStoreHangs(t *testing.T) {
+func TestStoreHangs(t *testing.T) { synctest.Test(t, testStoreHangs) }
+
+func testStoreHangs(t *testing.T) {
 	store := &faulty{Store: memory(t)}
 	g, _ := newGuard(t, store, idempotency.WithTimeout(time.Second))
 	store.set(nil, true)
@@ -308,14 +319,16 @@ func TestStoreHangs(t *testing.T) {
 	for range 20 {
 		begin(t, g, "k").End(true)
 	}
-	if since := time.Since(began); since > 15*time.Second {
+	if since := time.Since(began); since > 2*time.Second {
 		t.Errorf("20 took %v", since)
 	}
 	stats(t, g, idempotency.Stats{Unguarded: 20, Unmarked: 20})
 }
 
 // The mark is tried again: a store that fails twice doesn't lose it.
-func TestMarkIsTriedAgain(t *testing.T) {
+func TestMarkIsTriedAgain(t *testing.T) { synctest.Test(t, testMarkIsTriedAgain) }
+
+func testMarkIsTriedAgain(t *testing.T) {
 	store := &faulty{Store: memory(t)}
 	g, _ := newGuard(t, store)
 	c := begin(t, g, "k")
@@ -328,7 +341,9 @@ func TestMarkIsTriedAgain(t *testing.T) {
 }
 
 // A claim that ran out is taken again where nobody came, and reported where somebody did.
-func TestLeaseRunsOut(t *testing.T) {
+func TestLeaseRunsOut(t *testing.T) { synctest.Test(t, testLeaseRunsOut) }
+
+func testLeaseRunsOut(t *testing.T) {
 	const lease = time.Second
 	inner := memory(t)
 	store := &faulty{Store: inner}
