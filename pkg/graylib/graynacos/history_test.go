@@ -212,7 +212,7 @@ func TestLiveHistoryAndInstances(t *testing.T) {
 	if err := client.Delete(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, 5*time.Second, func() error {
+	eventually(t, 30*time.Second, func() error {
 		history, err := client.History(t.Context(), 0)
 		if err != nil {
 			return err

@@ -3,8 +3,11 @@ package graynacos
 import (
 	"io"
 	"net"
+	"strconv"
 	"sync"
 	"testing"
+
+	"github.com/graychain/graychain/pkg/graylib/graylibtest"
 )
 
 // proxy stands between a client and the server's gRPC port. It is down at first.
@@ -24,15 +27,19 @@ func newProxy(t *testing.T, addr string) *proxy {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	listen := graylibtest.ReserveAddr(t) // nobody else listens there while the proxy is down
+	_, port, err := net.SplitHostPort(listen)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n, err := strconv.Atoi(port)
 	if err != nil {
 		t.Fatal(err)
 	}
 	p := &proxy{
-		offset: l.Addr().(*net.TCPAddr).Port - int(servers[0].Port), listen: l.Addr().String(),
+		offset: n - int(servers[0].Port), listen: listen,
 		target: grpcAddr(servers[0]), conns: make(map[net.Conn]struct{}),
 	}
-	l.Close()
 	t.Cleanup(p.down)
 	return p
 }

@@ -29,7 +29,7 @@ func TestUnderLock(t *testing.T) {
 	}
 	select {
 	case <-asked:
-	case <-time.After(10 * time.Second):
+	case <-time.After(30 * time.Second):
 		t.Error("the lock is still held")
 	}
 }
