@@ -64,7 +64,10 @@ type Group struct {
 }
 
 // NewGroup starts a guard and returns an empty group. End it with Stop.
-func NewGroup() (*Group, error) {
+func NewGroup() (*Group, error) { return newGroupGiving(orphanGrace) }
+
+// newGroupGiving returns a group whose processes get that grace once their supervisor is gone, or the guard is told to end.
+func newGroupGiving(grace time.Duration) (*Group, error) {
 	if !guardMainCalled.Load() || os.Getenv(guardEnv) != "" {
 		return nil, ErrNoGuardMain
 	}
@@ -84,7 +87,7 @@ func NewGroup() (*Group, error) {
 	}
 	g := &Group{
 		guard: &exec.Cmd{
-			Path: self, Args: []string{filepath.Base(os.Args[0]) + "-guard"}, Env: guardEnviron(orphanGrace),
+			Path: self, Args: []string{filepath.Base(os.Args[0]) + "-guard"}, Env: guardEnviron(grace),
 			ExtraFiles: []*os.File{guardIn, guardOut},
 			// A session of its own: the terminal's Ctrl-C and hang-up are the supervisor's to answer.
 			SysProcAttr: &syscall.SysProcAttr{Setsid: true},

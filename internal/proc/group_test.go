@@ -20,7 +20,7 @@ func TestDeathIsReportedWithStatusAndLog(t *testing.T) {
 	var e *Exit
 	select {
 	case e = <-g.Deaths():
-	case <-time.After(10 * time.Second):
+	case <-time.After(30 * time.Second):
 		t.Fatal("no death reported")
 	}
 	if e.Name != "fail" || e.Code != 7 || e.Signal != 0 || e.Asked || e.PID != p.PID() {
@@ -114,9 +114,9 @@ func TestStopEndsGrandchildren(t *testing.T) {
 	s := spec("family", filepath.Join(t.TempDir(), "family.log"))
 	p := run(t, g, s)
 	logged(t, p, "ready")
-	eventually(t, 10*time.Second, "four descendants", func() bool { return len(pidsIn(t, s.Log)) == 4 })
+	eventually(t, 30*time.Second, "four descendants", func() bool { return len(pidsIn(t, s.Log)) == 4 })
 	pids := append(pidsIn(t, s.Log), p.PID())
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	if err := g.Stop(ctx); err != nil {
 		t.Fatal(err)
@@ -124,7 +124,7 @@ func TestStopEndsGrandchildren(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		pids = pids[:1] // what leaves its group is not found there
 	}
-	allGone(t, time.Second, pids)
+	allGone(t, 30*time.Second, pids)
 }
 
 func TestGroupStopsInReverseOrder(t *testing.T) {

@@ -31,7 +31,7 @@ func TestMain(m *testing.M) {
 		os.Exit(m.Run())
 	case "stay":
 		fmt.Println("staying")
-		select {}
+		stay()
 	case "polite":
 		got := make(chan os.Signal, 1)
 		signal.Notify(got, syscall.SIGTERM)
@@ -41,7 +41,7 @@ func TestMain(m *testing.M) {
 	case "stubborn":
 		signal.Ignore(syscall.SIGTERM)
 		fmt.Println("ready")
-		select {}
+		stay()
 	case "fail":
 		fmt.Println("line one")
 		fmt.Fprintln(os.Stderr, "line two: cannot go on")
@@ -52,7 +52,7 @@ func TestMain(m *testing.M) {
 		start("stubborn", &syscall.SysProcAttr{Setsid: true})
 		start("abandon", nil)
 		fmt.Println("ready")
-		select {}
+		stay()
 	case "abandon":
 		start("stubborn", &syscall.SysProcAttr{Setsid: true})
 	case "supervise":
@@ -91,7 +91,15 @@ func supervise() {
 	check(p.Pause())
 	fmt.Println("pid", p.PID())
 	fmt.Println("up")
-	select {}
+	stay()
+}
+
+// stay never returns. (A select without a case would: with no other goroutine the runtime calls it a deadlock, unless cgo is linked
+// in, as with the race detector.)
+func stay() {
+	for {
+		time.Sleep(time.Hour)
+	}
 }
 
 func check(err error) {
@@ -121,11 +129,17 @@ func spec(mode, log string) Spec {
 func newGroup(t *testing.T) *Group {
 	t.Helper()
 	g, err := NewGroup()
+	return stopped(t, g, err)
+}
+
+// stopped lets a new group end with the test.
+func stopped(t *testing.T, g *Group, err error) *Group {
+	t.Helper()
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 		defer cancel()
 		if err := g.Stop(ctx); err != nil {
 			t.Errorf("Stop: %v", err)
@@ -146,7 +160,7 @@ func run(t *testing.T, g *Group, s Spec) *Process {
 // logged waits until the process has logged a line.
 func logged(t *testing.T, p *Process, line string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
 	err := p.WaitReady(ctx, 10*time.Millisecond, func(context.Context) error {
 		for _, l := range p.Tail(100) {

@@ -55,14 +55,14 @@ func startSupervisor(t *testing.T) (kill func(), pids []int) {
 	})
 	t.Cleanup(kill)
 	family := filepath.Join(dir, "3.log")
-	eventually(t, 20*time.Second, "the supervisor is up", func() bool {
+	eventually(t, 30*time.Second, "the supervisor is up", func() bool {
 		data, _ := os.ReadFile(out)
 		if bytes.Contains(data, []byte("error")) {
 			t.Fatalf("%s", data)
 		}
 		return bytes.Contains(data, []byte("\nup\n"))
 	})
-	eventually(t, 10*time.Second, "four grandchildren", func() bool { return len(pidsIn(t, family)) == 4 })
+	eventually(t, 30*time.Second, "four grandchildren", func() bool { return len(pidsIn(t, family)) == 4 })
 	return kill, append(pidsIn(t, out), pidsIn(t, family)...)
 }
 
@@ -75,7 +75,14 @@ func TestKillOfSupervisorLeavesNothing(t *testing.T) {
 		pids = pids[:6]
 	}
 	kill()
-	allGone(t, 5*time.Second, pids)
+	allGone(t, 30*time.Second, pids)
+}
+
+// A guard whose supervisor is gone needs no more than the promised 5 s, beside what a busy machine takes.
+func TestGuardsLimits(t *testing.T) {
+	if most := orphanGrace + sweepLimit; most > 4*time.Second {
+		t.Errorf("a guard may take %v, and 5 s are promised", most)
+	}
 }
 
 func TestKillOfSupervisorAndGuardLeavesNoChild(t *testing.T) {
@@ -88,7 +95,7 @@ func TestKillOfSupervisorAndGuardLeavesNoChild(t *testing.T) {
 		t.Fatal(err)
 	}
 	kill()
-	allGone(t, 5*time.Second, pids[:6])
+	allGone(t, 30*time.Second, pids[:6])
 	for _, pid := range pids[6:] { // what a killed guard could not find any more
 		_ = syscall.Kill(pid, syscall.SIGKILL)
 	}
@@ -116,7 +123,8 @@ func TestKilledGuardIsReported(t *testing.T) {
 }
 
 func TestGuardEndsAllOnItsOwnSIGTERM(t *testing.T) {
-	g := newGroup(t)
+	group, err := newGroupGiving(30 * time.Second) // a busy machine's children need it
+	g := stopped(t, group, err)
 	p := run(t, g, spec("polite", filepath.Join(t.TempDir(), "x.log")))
 	logged(t, p, "ready")
 	if err := g.guard.Process.Signal(syscall.SIGTERM); err != nil {
@@ -135,7 +143,7 @@ func TestKillOfRunnerIsNoticed(t *testing.T) {
 		t.Fatal(err)
 	}
 	log := filepath.Join(t.TempDir(), "out")
-	eventually(t, 10*time.Second, "the watched process says its pid", func() bool { return strings.Contains(out.String(), "pid ") })
+	eventually(t, 30*time.Second, "the watched process says its pid", func() bool { return strings.Contains(out.String(), "pid ") })
 	if err := os.WriteFile(log, []byte(out.String()), 0o644); err != nil {
 		t.Fatal(err)
 	}

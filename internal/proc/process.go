@@ -22,7 +22,7 @@ const (
 	// tailLines is how much of its log a message about a process quotes.
 	tailLines = 20
 	// killWait bounds the wait for a process that was sent SIGKILL.
-	killWait = 3 * time.Second
+	killWait = 10 * time.Second
 )
 
 // Spec says what to start.
@@ -175,6 +175,9 @@ func (p *Process) Kill() error {
 	case <-p.done:
 		return nil
 	case <-timer.C:
+		if p.Exit() != nil { // both came while this process stood still
+			return nil
+		}
 		return fmt.Errorf("%w: %s (pid %d) is still there %s after SIGKILL", ErrStuck, p.spec.Name, p.pid, killWait)
 	}
 }
