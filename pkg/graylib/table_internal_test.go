@@ -3,6 +3,8 @@ package graylib
 import (
 	"fmt"
 	"math"
+	"slices"
+	"strings"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -79,21 +81,48 @@ func TestWeightedPicks(t *testing.T) {
 	}
 }
 
-// However many lanes there are, and by whichever way they are found, each tag has its own lane's route.
+// However many lanes there are, and however they are named, each tag has its own lane's route, and a tag that isn't among them none.
 func TestEveryLaneIsFound(t *testing.T) {
-	for lanes := range 2*fewLanes + 2 {
-		list := []Instance{{Addr: "h:1", Weight: 1}}
-		for i := range lanes {
-			list = append(list, Instance{Addr: fmt.Sprintf("h:%d", i+2), Weight: 1, Tag: Tag(fmt.Sprintf("lane-%d", i))})
+	names := rapid.OneOf(rapid.StringMatching(`[a-z0-9]([-a-z0-9]{0,30}[a-z0-9])?`), rapid.StringMatching(`lane-[ab]{0,27}`), rapid.StringMatching(`[ab]{1,3}`)).
+		Filter(func(s string) bool { return Tag(s).Valid() })
+	rapid.Check(t, func(t *rapid.T) {
+		list := []Instance{{Addr: "baseline:1", Weight: 1}}
+		lanes := rapid.SliceOfNDistinct(names, 0, 150, rapid.ID).Draw(t, "lanes")
+		for _, lane := range lanes {
+			list = append(list, Instance{Addr: lane + ":1", Weight: 1, Tag: Tag(lane)})
 		}
 		v := newView(NewSnapshot(list), nil, "")
-		for _, in := range list {
-			if r := v.route(in.Tag); r[0].set.instances[0].Addr != in.Addr {
-				t.Errorf("%d lanes: tag %q is routed to %s, want %s", lanes, in.Tag, r[0].set.instances[0].Addr, in.Addr)
+		for _, lane := range lanes {
+			if r := v.route(Tag(strings.Clone(lane))); r[0].set.instances[0].Addr != lane+":1" || r[0].reason != codeLane {
+				t.Fatalf("tag %q is routed to %s, %s", lane, r[0].set.instances[0].Addr, r[0].reason.reason())
 			}
 		}
-		if r := v.route("nobody"); r[0].reason != codeNoInstance || r[0].set.instances[0].Addr != "h:1" {
-			t.Errorf("%d lanes: a tag without an instance is routed to %+v", lanes, r[0])
+		if r := v.route(Untagged); r[0].reason != codeBaseline || r[0].set.instances[0].Addr != "baseline:1" {
+			t.Fatalf("without a tag: %+v", r[0])
+		}
+		nobody := rapid.OneOf(names, rapid.String()).Filter(func(s string) bool { return s != "" && !slices.Contains(lanes, s) }).Draw(t, "nobody")
+		if r := v.route(Tag(nobody)); r[0].reason != codeNoInstance || r[0].set.instances[0].Addr != "baseline:1" {
+			t.Fatalf("tag %q without an instance is routed to %+v", nobody, r[0])
+		}
+	})
+}
+
+// Tags of which there may be many at a time stand about where they belong: a look-up is a comparison or two.
+func TestLanesStandNearTheirPlaces(t *testing.T) {
+	for name, tag := range map[string]func(i int) Tag{
+		"counted":      func(i int) Tag { return Tag(fmt.Sprintf("lane-%d", i)) },
+		"counted long": func(i int) Tag { return Tag(fmt.Sprintf("team-payments-%d-of-spring-release", i)[:MaxTagLength]) },
+		"letters":      func(i int) Tag { return Tag([]byte{'a' + byte(i%26), 'a' + byte(i/26)}) },
+		"hexadecimal":  func(i int) Tag { return Tag(fmt.Sprintf("pr-%08x", i*2654435761)) },
+	} {
+		const n = 100
+		l, steps := newLaneRoutes(n, nil), 0
+		for i := range n {
+			l.add(tag(i), nil)
+			steps += (slices.IndexFunc(l.slots, func(s laneRoute) bool { return s.tag == tag(i) }) - int(tag(i).hash())) & (len(l.slots) - 1)
+		}
+		if steps > n {
+			t.Errorf("%s: %d tags stand %d steps behind their places in all", name, n, steps)
 		}
 	}
 }

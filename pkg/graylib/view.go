@@ -15,35 +15,14 @@ type route []step
 type view struct {
 	snapshot *Snapshot
 	baseline route // of untagged requests
-	none     route // of tags without an instance
-	lanes    map[Tag]route
-	few      []laneRoute // the same, where they are so few that comparing takes less time than hashing
+	lanes    laneRoutes
 }
-
-type laneRoute struct {
-	tag   Tag
-	route route
-}
-
-// fewLanes is up to how many lanes a tag is compared with each: hashing takes as long as some four comparisons.
-const fewLanes = 4
 
 func (v *view) route(tag Tag) route {
 	if tag == Untagged {
 		return v.baseline
 	}
-	if len(v.lanes) > fewLanes {
-		if r, ok := v.lanes[tag]; ok {
-			return r
-		}
-		return v.none
-	}
-	for i := range v.few {
-		if v.few[i].tag == tag {
-			return v.few[i].route
-		}
-	}
-	return v.none
+	return v.lanes.slot(tag).route
 }
 
 // newView works a snapshot out. out tells which addresses are ejected; nil = none.
@@ -55,9 +34,9 @@ func newView(s *Snapshot, out map[string]*health, zone string) *view {
 		baseline = s.baseline
 	}
 	v := &view{
-		snapshot: s, lanes: make(map[Tag]route, len(s.lanes)),
+		snapshot: s,
 		baseline: b.steps(nil, baseline, codeBaseline, false),
-		none:     b.steps(nil, baseline, codeNoInstance, false),
+		lanes:    newLaneRoutes(len(s.lanes), b.steps(nil, baseline, codeNoInstance, false)),
 	}
 	ejected := b.steps(nil, baseline, codeEjected, false)
 	for tag, lane := range s.lanes {
@@ -65,17 +44,12 @@ func newView(s *Snapshot, out map[string]*health, zone string) *view {
 		switch {
 		case live.Len() > 0:
 		case s.baseline.Len() > 0 && !allOut:
-			v.lanes[tag] = ejected
+			v.lanes.add(tag, ejected)
 			continue
 		default: // all of both are ejected: they are used as if none was
 			live = lane
 		}
-		v.lanes[tag] = b.steps(b.steps(nil, live, codeLane, false), baseline, codeConnectFailed, true)
-	}
-	if len(v.lanes) <= fewLanes {
-		for tag, r := range v.lanes {
-			v.few = append(v.few, laneRoute{tag, r})
-		}
+		v.lanes.add(tag, b.steps(b.steps(nil, live, codeLane, false), baseline, codeConnectFailed, true))
 	}
 	return v
 }

@@ -74,10 +74,19 @@ var weighted = loadbalance.NewWeightedBalancer()
 
 // GetPicker implements [loadbalance.Loadbalancer].
 func (b *balancer) GetPicker(result discovery.Result) loadbalance.Picker {
-	if !strings.HasPrefix(result.CacheKey, b.prefix) {
+	if !b.ours(result) {
 		return weighted.GetPicker(result)
 	}
 	return picker{}
+}
+
+// ours tells whether a result is of our resolver: by its instances, because each call asks, and comparing names takes longer.
+func (b *balancer) ours(result discovery.Result) bool {
+	if len(result.Instances) == 0 {
+		return strings.HasPrefix(result.CacheKey, b.prefix)
+	}
+	_, ours := result.Instances[0].(instance)
+	return ours
 }
 
 // Name implements [loadbalance.Loadbalancer].
