@@ -88,7 +88,7 @@ func run(t *testing.T, store *memStore, env map[string]string, stdin string, arg
 	cmd.SetOut(&out)
 	cmd.SetErr(&errOut)
 	cmd.SetIn(strings.NewReader(stdin))
-	cmd.SetArgs(args)
+	cmd.SetArgs(append([]string{}, args...)) // never nil: that would be the test binary's own
 	cmd.SilenceErrors, cmd.SilenceUsage = true, true
 	err = cmd.ExecuteContext(t.Context())
 	if len(store.opened) != store.closed {
@@ -244,7 +244,7 @@ func runWith(t *testing.T, store rules.Store, env map[string]string, args ...str
 	var out, errOut bytes.Buffer
 	cmd.SetOut(&out)
 	cmd.SetErr(&errOut)
-	cmd.SetArgs(args)
+	cmd.SetArgs(append([]string{}, args...)) // never nil: that would be the test binary's own
 	err = cmd.ExecuteContext(t.Context())
 	return out.String(), errOut.String(), err
 }
