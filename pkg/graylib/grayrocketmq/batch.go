@@ -12,8 +12,6 @@ type delivery struct {
 	msg *primitive.MessageExt
 	sub *subscription
 	v   verdict
-
-	ticket *ticket // in the client's own consumer
 }
 
 // alike tells whether a handler may get two messages at once.

@@ -16,13 +16,13 @@ import (
 	"github.com/graychain/graychain/pkg/graylib/graylibtest"
 )
 
-// broadcaster is an instance of service a that broadcasts, in a registry in memory.
-type broadcaster struct {
+// hearer is an instance of service a that broadcasts, in a registry in memory.
+type hearer struct {
 	*sink
 	c *Consumer
 }
 
-func (w *world) broadcaster(reg *graylibtest.Registry, tag graylib.Tag, n int, opts ...graylib.Option) *broadcaster {
+func (w *world) hearer(reg *graylibtest.Registry, tag graylib.Tag, n int, opts ...graylib.Option) *hearer {
 	w.t.Helper()
 	id := graylib.Identity{Service: "a", Tag: tag, Addr: fmt.Sprint("127.0.0.1:", n)}
 	rt, err := graylib.New(id, append([]graylib.Option{graylib.WithRules(w.source), graylib.WithRegistry(reg.As(id)),
@@ -40,7 +40,7 @@ func (w *world) broadcaster(reg *graylibtest.Registry, tag graylib.Tag, n int, o
 			w.t.Error(err)
 		}
 	})
-	b := &broadcaster{sink: newSink()}
+	b := &hearer{sink: newSink()}
 	b.c = w.open(tag, b.sink, nil, []consumer.Option{
 		consumer.WithConsumerModel(consumer.BroadCasting), consumer.WithInstance(fmt.Sprint("i", n)),
 		consumer.WithConsumeFromWhere(consumer.ConsumeFromFirstOffset),
@@ -49,7 +49,7 @@ func (w *world) broadcaster(reg *graylibtest.Registry, tag graylib.Tag, n int, o
 	return b
 }
 
-func (b *broadcaster) register(reg *graylibtest.Registry) {
+func (b *hearer) register(reg *graylibtest.Registry) {
 	id := b.c.rt.Identity()
 	reg.Put(graylib.Instance{Service: "a", Addr: id.Addr, Tag: id.Tag})
 }
@@ -67,21 +67,21 @@ func TestBroadcasting(t *testing.T) {
 			w := newWorld(t, rules(graylib.ModeAuto))
 			w.createTopic(2)
 			reg := graylibtest.NewRegistry()
-			base := []*broadcaster{w.broadcaster(reg, "", 1), w.broadcaster(reg, "", 2)}
+			base := []*hearer{w.hearer(reg, "", 1), w.hearer(reg, "", 2)}
 			for _, b := range base {
 				b.register(reg)
 			}
 			p := w.producer("")
-			seenBy := func(list []*broadcaster, ids ...[]string) {
+			seenBy := func(list []*hearer, ids ...[]string) {
 				t.Helper()
 				eventually(t, "all instances handle them", func() bool {
-					return !slices.ContainsFunc(list, func(b *broadcaster) bool { return !b.all(slices.Concat(ids...)) })
+					return !slices.ContainsFunc(list, func(b *hearer) bool { return !b.all(slices.Concat(ids...)) })
 				})
 				for _, b := range list {
 					b.exactly(t, "broadcast", slices.Concat(ids...), 1)
 				}
 			}
-			none := func(list []*broadcaster, ids []string) {
+			none := func(list []*hearer, ids []string) {
 				t.Helper()
 				for _, b := range list {
 					b.exactly(t, "not its own", ids, 0)
@@ -89,7 +89,7 @@ func TestBroadcasting(t *testing.T) {
 			}
 			seenBy(base, w.send(p, "", 5), w.send(p, "gray", 5), w.send(p, "red", 5)) // nobody answers to the tags
 
-			lane := []*broadcaster{w.broadcaster(reg, "gray", 3), w.broadcaster(reg, "gray", 4)}
+			lane := []*hearer{w.hearer(reg, "gray", 3), w.hearer(reg, "gray", 4)}
 			for _, b := range lane {
 				b.register(reg)
 			}
@@ -135,12 +135,12 @@ func TestBroadcastingGoesOn(t *testing.T) {
 	w.createTopic(2)
 	reg := graylibtest.NewRegistry()
 	p := w.producer("")
-	first := w.broadcaster(reg, "", 1)
+	first := w.hearer(reg, "", 1)
 	before := w.send(p, "", 20)
 	eventually(t, "they are handled", func() bool { return first.all(before) })
 	stop(t, first.c)
 	while := w.send(p, "", 20)
-	again := w.broadcaster(reg, "", 1)
+	again := w.hearer(reg, "", 1)
 	after := w.send(p, "", 20)
 	eventually(t, "what came meanwhile is handled", func() bool { return again.all(while) && again.all(after) })
 	again.exactly(t, "handled before the restart", before, 0)
@@ -160,21 +160,21 @@ func TestBroadcastingIsJudged(t *testing.T) {
 		journals = append(journals, j)
 		return j
 	}
-	instance := func(tag graylib.Tag, n int) *broadcaster {
-		b := w.broadcaster(reg, tag, n, graylib.WithReporter(reporting("a", fmt.Sprint("a-", n), tag)))
+	instance := func(tag graylib.Tag, n int) *hearer {
+		b := w.hearer(reg, tag, n, graylib.WithReporter(reporting("a", fmt.Sprint("a-", n), tag)))
 		b.register(reg)
 		return b
 	}
-	base := []*broadcaster{instance("", 1), instance("", 2)}
+	base := []*hearer{instance("", 1), instance("", 2)}
 	p := w.producer("", WithProducerRuntime(w.runtime("c", "", reporting("c", "c-1", ""))))
-	everyone := func(list []*broadcaster, ids ...[]string) {
+	everyone := func(list []*hearer, ids ...[]string) {
 		t.Helper()
 		for _, b := range list {
 			eventually(t, "each instance handles them", func() bool { return b.all(slices.Concat(ids...)) })
 		}
 	}
 	everyone(base, w.send(p, "", 5), w.send(p, "gray", 5))
-	lane := []*broadcaster{instance("gray", 3), instance("gray", 4)}
+	lane := []*hearer{instance("gray", 3), instance("gray", 4)}
 	w.nextMillisecond()
 	everyone(lane, w.send(p, "gray", 5))
 	w.source.put(listed(graylib.ModeAll, "gray"))

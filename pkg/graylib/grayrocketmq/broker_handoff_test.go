@@ -2,7 +2,6 @@ package grayrocketmq
 
 import (
 	"bufio"
-	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -278,23 +277,27 @@ func TestHandoffPlanned(t *testing.T) {
 	figures(t, "lane's clean stop", stops)
 }
 
-// TestStandInsComeAndGo: baseline instances come and go while they stand in.
+// TestStandInsComeAndGo: baseline instances come and go while they consume a lane's messages, or their own.
 func TestStandInsComeAndGo(t *testing.T) {
-	w := newWorld(t, listed(graylib.ModeAuto, "gray"))
-	w.createTopic(4)
-	y := newTally()
-	w.consumer("", y.handler("standin-0"))
-	l := w.load(w.producer(""), "gray", 300)
-	for i := range rounds() {
-		who := fmt.Sprintf("other-%d", i)
-		c := w.consumer("", y.handler(who))
-		eventually(t, "it takes part", func() bool { _, ok := y.took(who); return ok })
-		w.shutdown(c)
-	}
-	ids := l.stop(t)
-	eventually(t, "all are handled", func() bool { return y.has(ids) })
-	if lost, repeated := y.judge(ids); lost != 0 || repeated != 0 {
-		t.Errorf("lost %d, repeated %d of %d; want 0 and 0", lost, repeated, len(ids))
+	for _, tag := range []graylib.Tag{"gray", graylib.Untagged} {
+		t.Run("load "+tag.String(), func(t *testing.T) {
+			w := newWorld(t, listed(graylib.ModeAuto, "gray"))
+			w.createTopic(4)
+			y := newTally()
+			w.consumer("", y.handler("first"))
+			l := w.load(w.producer(""), tag, 300)
+			for i := range rounds() {
+				who := fmt.Sprintf("other-%d", i)
+				c := w.consumer("", y.handler(who))
+				eventually(t, "it takes part", func() bool { _, ok := y.took(who); return ok })
+				w.shutdown(c)
+			}
+			ids := l.stop(t)
+			eventually(t, "all are handled", func() bool { return y.has(ids) })
+			if lost, repeated := y.judge(ids); lost != 0 || repeated != 0 {
+				t.Errorf("lost %d, repeated %d of %d; want 0 and 0", lost, repeated, len(ids))
+			}
+		})
 	}
 }
 
@@ -373,20 +376,20 @@ func (w *world) child(tag graylib.Tag, y *tally, who string) (kill func()) {
 	return kill
 }
 
-// TestCrash kills a lane's process and a stand-in's under load: nothing is lost, and at most what was in the spans of its
-// queues is repeated.
+// TestCrash kills a lane's process, a stand-in's, and one that consumes the baseline's own messages, under load: nothing is lost, and
+// at most what was in the spans of its queues is repeated.
 func TestCrash(t *testing.T) {
 	const queues = 4
 	for _, tc := range []struct {
-		name string
-		tag  graylib.Tag
-	}{{"lane", "gray"}, {"stand-in", ""}} {
+		name      string
+		tag, load graylib.Tag
+	}{{"lane", "gray", "gray"}, {"stand-in", "", "gray"}, {"baseline", "", ""}} {
 		t.Run(tc.name, func(t *testing.T) {
 			w := newWorld(t, listed(graylib.ModeAuto, "gray"))
 			w.createTopic(queues)
 			y := newTally()
-			w.consumer("", y.handler("standin"))
-			l := w.load(w.producer(""), "gray", 1000)
+			w.consumer("", y.handler("left"))
+			l := w.load(w.producer(""), tc.load, 1000)
 			var times []time.Duration
 			for i := range rounds() {
 				who := fmt.Sprintf("killed-%d", i)
@@ -397,8 +400,8 @@ func TestCrash(t *testing.T) {
 				began := time.Now()
 				kill()
 				y.arm()
-				eventually(t, "the stand-in has all queues again", func() bool { _, ok := y.took("standin"); return ok })
-				at, _ := y.took("standin")
+				eventually(t, "the other baseline instance has all queues again", func() bool { _, ok := y.took("left"); return ok })
+				at, _ := y.took("left")
 				times = append(times, at.Sub(began))
 			}
 			ids := l.stop(t)
@@ -409,7 +412,7 @@ func TestCrash(t *testing.T) {
 				t.Errorf("lost %d, repeated %d of %d; want 0 and at most %d", lost, repeated, len(ids), most)
 			}
 			t.Logf("lost %d, repeated %d in %d crashes", lost, repeated, rounds())
-			figures(t, "kill -9 of the "+cmp.Or(string(tc.tag), "other stand-in"), times)
+			figures(t, "kill -9 of the "+tc.name, times)
 		})
 	}
 }

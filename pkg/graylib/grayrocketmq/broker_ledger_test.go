@@ -156,7 +156,7 @@ func (w *world) stored(topic string) []*primitive.MessageExt {
 	}
 	var all []*primitive.MessageExt
 	for _, q := range route.Queues {
-		s, err := w.api.Open(w.t.Context(), route.Brokers[q.Broker], "127.0.0.1@"+newUUID(), func(string) {})
+		s, err := w.api.Open(w.t.Context(), route.Brokers[q.Broker], "127.0.0.1@"+newUUID(), func(remoting.Notice) {})
 		if err != nil {
 			w.t.Fatal(err)
 		}

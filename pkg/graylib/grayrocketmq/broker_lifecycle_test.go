@@ -21,23 +21,27 @@ import (
 )
 
 func TestSuspend(t *testing.T) {
-	w := newWorld(t, listed(graylib.ModeIgnore, "gray"))
-	s := newSink()
-	c := w.consumer("", s)
-	p := w.producer("")
-	before := w.send(p, "", 8)
-	eventually(t, "it runs", func() bool { return s.all(before) })
-	c.Suspend()
-	held := w.send(p, "", 8)
-	probe := w.group + "-probe" // a second group shows that the messages are there to be had
-	other := newSink()
-	c2 := w.open("", other, nil, []consumer.Option{consumer.WithGroupName(probe), consumer.WithConsumeFromWhere(consumer.ConsumeFromFirstOffset)})
-	start(t, c2)
-	eventually(t, "another group has them", func() bool { return other.all(held) })
-	s.exactly(t, "suspended", held, 0)
-	c.Resume()
-	eventually(t, "they come after Resume", func() bool { return s.all(held) })
-	s.exactly(t, "resumed", held, 1)
+	for _, tag := range []graylib.Tag{graylib.Untagged, "gray"} {
+		t.Run("tag "+tag.String(), func(t *testing.T) {
+			w := newWorld(t, listed(graylib.ModeIgnore, "gray"))
+			s := newSink()
+			c := w.consumer(tag, s)
+			p := w.producer("")
+			before := w.send(p, tag, 8)
+			eventually(t, "it runs", func() bool { return s.all(before) })
+			c.Suspend()
+			held := w.send(p, tag, 8)
+			probe := w.group + "-probe" // a second group shows that the messages are there to be had
+			other := newSink()
+			c2 := w.open(tag, other, nil, []consumer.Option{consumer.WithGroupName(probe), consumer.WithConsumeFromWhere(consumer.ConsumeFromFirstOffset)})
+			start(t, c2)
+			eventually(t, "another group has them", func() bool { return other.all(held) })
+			s.exactly(t, "suspended", held, 0)
+			c.Resume()
+			eventually(t, "they come after Resume", func() bool { return s.all(held) })
+			s.exactly(t, "resumed", held, 1)
+		})
+	}
 }
 
 func TestShutdownRepeatsNothing(t *testing.T) {

@@ -65,10 +65,11 @@ func TestMembersStartAtOnce(t *testing.T) {
 	}
 	wg.Wait()
 	eventually(t, "all are handled", func() bool { return base.all(plain) && gray.all(tagged) })
+	// They take queues from each other meanwhile.
+	base.exactly(t, "baseline, untagged", plain, 1)
 	base.exactly(t, "baseline, gray", tagged, 0)
+	gray.exactly(t, "lane, gray", tagged, 1)
 	gray.exactly(t, "lane, untagged", plain, 0)
-
-	// Each has lost queues to the others, upon which the client forgets the offsets of those that it kept.
 	for _, c := range all {
 		w.shutdown(c)
 	}

@@ -116,7 +116,7 @@ func testUnknownVersion(t *testing.T, here graylib.Tag, id string) {
 	}
 	var sessions []*remoting.Session
 	for _, addr := range route.Brokers {
-		s, err := w.api.Open(t.Context(), addr, id, func(string) {})
+		s, err := w.api.Open(t.Context(), addr, id, func(remoting.Notice) {})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -29,7 +29,8 @@ type consumerSettings struct {
 	hooks       bool // the application has filter hooks of its own
 
 	interceptors []primitive.Interceptor
-	goroutines   int // handlers at once, per topic
+	trace        interface{ Close() } // of consumer.WithTrace, which starts it; nil without
+	goroutines   int                  // handlers at once, per topic
 	pullBatch    int
 	deliveries   int // at most; -1 = the client's default
 	limiter      consumer.Limiter
@@ -42,7 +43,6 @@ const (
 	defaultGoroutines = 20
 	defaultPullBatch  = 32
 	defaultDeliveries = 16
-	defaultTimeout    = 15 * time.Minute
 )
 
 // readConsumer applies the client's options to a value of the client's own type and reads its exported fields. The type is
@@ -74,8 +74,8 @@ func readConsumer(opts []consumer.Option) (consumerSettings, error) {
 		strategy: get[consumer.AllocateStrategy](v, "Strategy"),
 		hooks:    v.FieldByName("filterMessageHooks").Len() > 0,
 
-		interceptors: get[[]primitive.Interceptor](v, "Interceptors"),
-		goroutines:   max(get[int](v, "ConsumeGoroutineNums"), 1), pullBatch: int(max(get[int32](v, "PullBatchSize"), 1)),
+		interceptors: get[[]primitive.Interceptor](v, "Interceptors"), trace: get[interface{ Close() }](v, "TraceDispatcher"),
+		goroutines: max(get[int](v, "ConsumeGoroutineNums"), 1), pullBatch: int(max(get[int32](v, "PullBatchSize"), 1)),
 		deliveries: int(get[int32](v, "MaxReconsumeTimes")), limiter: get[consumer.Limiter](v, "Limiter"),
 		suspend: get[time.Duration](v, "SuspendCurrentQueueTimeMillis"), autoCommit: get[bool](v, "AutoCommit"),
 	}, nil

@@ -13,7 +13,6 @@ import (
 	"github.com/apache/rocketmq-client-go/v2/primitive"
 
 	"github.com/graychain/graychain/pkg/graylib"
-	"github.com/graychain/graychain/pkg/graylib/grayrocketmq/ownership"
 	"github.com/graychain/graychain/pkg/graylib/grayrocketmq/remoting"
 	"github.com/graychain/graychain/pkg/graylib/idempotency"
 )
@@ -46,7 +45,7 @@ type Consumer struct {
 	down      *shutdown
 
 	api     *remoting.Client // made with the consumer; connects when first used
-	masters masters          // of the brokers that have its topics
+	brokers brokerAddrs      // of those that have its topics
 }
 
 var _ rocketmq.PushConsumer = (*Consumer)(nil)
@@ -120,7 +119,7 @@ func OpenConsumer(client []consumer.Option, opts ...ConsumerOption) (*Consumer, 
 	if err != nil {
 		return nil, fmt.Errorf("%w: name server: %w: set consumer.WithNameServer or %s", ErrInvalidOption, err, graylib.EnvNamesrvAddr)
 	}
-	c.live.ask, c.live.now, c.masters.route = c.askLive, time.Now, c.api.Route
+	c.live.ask, c.live.now = c.askLive, time.Now
 	c.slow.limit = o.drain
 	prepareProcess(o.rt)
 	return c, nil
@@ -157,8 +156,8 @@ func (c *Consumer) Subscribe(topic string, selector consumer.MessageSelector,
 	return nil
 }
 
-// Unsubscribe removes a topic. After Start it takes effect in this instance with the client's next rebalance, 20 s at most;
-// all instances of a group should do the same. With the last topic the consumer leaves its groups.
+// Unsubscribe removes a topic. After Start this instance gives the topic's queues up (where it broadcasts with the client's next
+// rebalance, 20 s at most); all instances of a group should do the same. With the last topic the consumer leaves its groups.
 func (c *Consumer) Unsubscribe(topic string) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -244,6 +243,9 @@ func (c *Consumer) shutdown(k *keeper, unlist func()) error {
 		unlist()
 	}
 	c.rt.SetReady(c.component(), "shut down")
+	if c.set.trace != nil {
+		c.set.trace.Close()
+	}
 	_ = c.api.Close()
 	if n > 0 {
 		return fmt.Errorf("%w after %v: %d of consumer %q", ErrDrain, c.opts.drain, n, c.set.group)
@@ -275,8 +277,8 @@ func (c *Consumer) leaveAll() int {
 	return n
 }
 
-// Suspend stops taking messages from the brokers, in all groups. What the client has queued is still handled. Unlike the
-// client's own, it is free of data races.
+// Suspend stops taking messages from the brokers, in all groups. What was taken is still handled. Unlike the client's own, it is
+// free of data races.
 func (c *Consumer) Suspend() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -337,20 +339,4 @@ func (c *Consumer) laneLive(tag graylib.Tag) bool {
 		}
 	}
 	return c.live.consumer(tag)
-}
-
-// askLive asks the brokers whether a lane's group has a live member of the lane's own; stand-ins are always there.
-func (c *Consumer) askLive(ctx context.Context, tag graylib.Tag) (bool, error) {
-	for _, addr := range c.masters.addresses() {
-		members, err := c.api.Members(ctx, addr, graylib.LaneGroup(c.baseGroup(), tag))
-		if err != nil {
-			return false, err
-		}
-		for _, id := range members {
-			if m, err := ownership.ParseMember(id); err == nil && m.Role == ownership.Own || c.broadcasting() {
-				return true, nil
-			}
-		}
-	}
-	return false, nil
 }

@@ -44,8 +44,8 @@ func WithConsumerRuntime(rt *graylib.Runtime) ConsumerOption {
 // Settings that are wrong are errors of Start all the same.
 func WithBackgroundStart() ConsumerOption { return func(o *consumerOptions) { o.background = true } }
 
-// WithDrain sets how long Shutdown, and leaving a group, wait for handlers. It must be less than the client's
-// ConsumeTimeout (15 minutes where not set), which sends back what still runs.
+// WithDrain sets how long Shutdown, leaving a group and giving a queue wait for handlers. Where a consumer broadcasts it must be less
+// than the client's ConsumeTimeout (15 minutes where not set), which sends back what still runs.
 func WithDrain(d time.Duration) ConsumerOption { return func(o *consumerOptions) { o.drain = d } }
 
 // WithTopicQueues sets the number of queues of topics that are created.
@@ -109,7 +109,7 @@ func (s consumerSettings) check(drain time.Duration) error {
 	if timeout == 0 {
 		timeout = defaultConsumeTimeout
 	}
-	if timeout <= drain {
+	if s.model == consumer.BroadCasting && timeout <= drain {
 		return fmt.Errorf("%w: consumer.WithConsumeTimeout(%v): want more than the drain limit of %v", ErrInvalidOption, timeout, drain)
 	}
 	return nil

@@ -25,11 +25,12 @@
 // handoff loses and repeats nothing. A crash repeats at most what was in flight, 64 messages per queue. A change of the mode
 // moves ownership at once, and no offset.
 //
-// In <group> the client's own consumer runs, unless consumption is ordered. In the others the library pulls and commits by
-// itself, with the application's options for handlers at once, batches, pull batches, deliveries, limiter and interceptors. What
-// is in memory is bounded otherwise there than by the options of flow control: per queue one pull, and 64 messages that have
+// The client's own consumer runs where a consumer broadcasts. In clustering the library pulls and commits by itself, in <group> as
+// in the others: the client takes queues without a lock and commits every 5 s, and could keep none of this. The application's options
+// for handlers at once, batches, pull batches, deliveries, limiter, interceptors and, in <group>, the strategy apply. What
+// is in memory is bounded otherwise than by the options of flow control: per queue one pull, and 64 messages that have
 // begun and aren't committed. Nor does WithConsumeTimeout apply, after which the client hands a message to a second handler.
-// A handler that runs longer than the drain limit is named in the log and counted, in every group (GroupTally.Slow).
+// A handler that runs longer than the drain limit is named in the log and counted (GroupTally.Slow).
 //
 // # The application's own expression
 //
@@ -50,9 +51,8 @@
 //
 // # Ordered consumption
 //
-// With consumer.WithConsumerOrder(true) each queue has one handler at a time, in order, <group>'s too: the library runs
-// all groups by itself then, under the same queue locks as the client's ordered consumer, and gives the locks back when it
-// leaves. A message that fails, whatever the result that says so, is tried again in place, and holds up what lies
+// With consumer.WithConsumerOrder(true) each queue has one handler at a time, in order, under the same queue locks as the
+// client's ordered consumer. A message that fails, whatever the result that says so, is tried again in place, and holds up what lies
 // behind it, until it has been tried once and consumer.WithMaxReconsumeTimes times more (without a limit where that isn't
 // set); then it goes to the dead letters. Between two tries lies what the handler's ConsumeOrderlyContext says, or
 // consumer.WithSuspendCurrentQueueTimeMillis, or 1 s; 10 ms to 30 s. Order holds within one tag, through handoffs too; a

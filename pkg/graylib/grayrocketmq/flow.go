@@ -3,7 +3,6 @@ package grayrocketmq
 import (
 	"context"
 	"runtime"
-	"slices"
 	"sync"
 	"time"
 
@@ -11,7 +10,7 @@ import (
 	"github.com/apache/rocketmq-client-go/v2/primitive"
 )
 
-// flow lets messages of one member through to their handlers, holds them back, and knows which are under way.
+// flow lets messages of one [broadcaster] through to their handlers, holds them back, and knows which are under way.
 //
 // The life of a queue in a member is the client's *primitive.MessageQueue: the client makes one for each time that the
 // queue is assigned, and shows the same to the filter hook and to the handler.
@@ -20,23 +19,19 @@ type flow struct {
 	closed  bool
 	resume  chan struct{} // while suspended; closed by resuming
 	lives   map[primitive.MessageQueue]*life
-	queues  map[string][]primitive.MessageQueue // by topic: what the client was assigned last
 	running int
 	changed chan struct{} // closed and replaced at each change that a waiter may wait for
 }
 
 // life is what became of a queue's messages since it was assigned.
 type life struct {
-	key      *primitive.MessageQueue
-	pending  map[int64]bool // pulled and not finished; true = begun
-	begun    int64          // the highest offset that was begun, or -1
-	finished int64          // the highest offset that was finished, or -1
+	key     *primitive.MessageQueue
+	pending map[int64]bool // pulled and not ended; true = begun
+	begun   int64          // the highest offset that was begun, or -1
 }
 
 func newFlow() *flow {
-	return &flow{
-		lives: make(map[primitive.MessageQueue]*life), queues: make(map[string][]primitive.MessageQueue), changed: make(chan struct{}),
-	}
+	return &flow{lives: make(map[primitive.MessageQueue]*life), changed: make(chan struct{})}
 }
 
 // hook sees pulled messages before the client queues them for handlers. Where nothing may begin any more the pull ends
@@ -67,7 +62,7 @@ func (f *flow) hook(c *hooks.FilterMessageContext) ([]*primitive.MessageExt, err
 func (f *flow) pulled(mq *primitive.MessageQueue, msgs []*primitive.MessageExt) {
 	l := f.lives[*mq]
 	if l == nil || l.key != mq {
-		l = &life{key: mq, pending: make(map[int64]bool, len(msgs)), begun: -1, finished: -1}
+		l = &life{key: mq, pending: make(map[int64]bool, len(msgs)), begun: -1}
 		f.lives[*mq] = l
 	}
 	for _, m := range msgs {
@@ -77,34 +72,11 @@ func (f *flow) pulled(mq *primitive.MessageQueue, msgs []*primitive.MessageExt) 
 	}
 }
 
-// assigned notes which queues of a topic the member has from now on. The lives of others end here: their handlers may finish,
-// but the client commits nothing of theirs any more.
-func (f *flow) assigned(topic string, queues []*primitive.MessageQueue) {
+// handlers returns how many handlers run.
+func (f *flow) handlers() int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	list := make([]primitive.MessageQueue, len(queues))
-	for i, q := range queues {
-		list[i] = *q
-	}
-	f.queues[topic] = list
-	for q := range f.lives {
-		if q.Topic == topic && !slices.ContainsFunc(queues, func(mq *primitive.MessageQueue) bool { return *mq == q }) {
-			delete(f.lives, q)
-		}
-	}
-	if f.closed {
-		f.notify()
-	}
-}
-
-// held returns the queues that the client has, and how many handlers run.
-func (f *flow) held() (queues []primitive.MessageQueue, running int) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	for _, list := range f.queues {
-		queues = append(queues, list...)
-	}
-	return queues, f.running
+	return f.running
 }
 
 // begin lets one message through. Once closed, only those below the highest that was begun pass: the client starts them
@@ -135,26 +107,8 @@ type ticket struct {
 	ended  bool
 }
 
-// current tells whether the message's queue is still the member's: what comes of the message counts.
-func (t *ticket) current() bool {
-	if t.l == nil {
-		return false
-	}
-	t.f.mu.Lock()
-	defer t.f.mu.Unlock()
-	return t.f.lives[*t.l.key] == t.l
-}
-
-// closed tells whether nothing begins any more.
-func (t *ticket) closed() bool {
-	t.f.mu.Lock()
-	defer t.f.mu.Unlock()
-	return t.f.closed
-}
-
-// end says that the handler has ended: done with the message, or without an outcome. Nothing is committed beyond the latter.
-// The first call counts.
-func (t *ticket) end(done bool) {
+// end says that the handler has ended. The first call counts.
+func (t *ticket) end() {
 	if t.ended {
 		return
 	}
@@ -162,9 +116,8 @@ func (t *ticket) end(done bool) {
 	t.f.mu.Lock()
 	defer t.f.mu.Unlock()
 	t.f.running--
-	if t.l != nil && done {
+	if t.l != nil {
 		delete(t.l.pending, t.offset)
-		t.l.finished = max(t.l.finished, t.offset)
 	}
 	if t.f.closed { // nobody waits before
 		t.f.notify()
@@ -240,23 +193,4 @@ func (f *flow) behind() bool {
 		}
 	}
 	return false
-}
-
-// committable returns, of each queue that had a message finished, the offset up to which all is finished: the lowest
-// unfinished one, or the one behind the highest finished.
-func (f *flow) committable() map[primitive.MessageQueue]int64 {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	m := make(map[primitive.MessageQueue]int64, len(f.lives))
-	for q, l := range f.lives {
-		if l.finished < 0 {
-			continue
-		}
-		next := l.finished + 1
-		for offset := range l.pending {
-			next = min(next, offset)
-		}
-		m[q] = next
-	}
-	return m
 }

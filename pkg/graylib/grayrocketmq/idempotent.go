@@ -28,8 +28,7 @@ import (
 // While another instance has a message (it stands twice, or a process was killed while handling it and its lease still runs)
 // this one waits in the handler's place, and beyond [idempotency.WithWait] the message is retried: in order in its place, else it is
 // sent back, and no number of such retries makes it a dead letter. Where the store fails and [idempotency.WithFailClosed] is set,
-// messages wait in the handler's place for as long as they may begin here (with the client's own consumer half its
-// ConsumeTimeout), and are then sent back in the same way. A batch whose messages can't all be claimed is retried as one. Of a
+// messages wait in the handler's place for as long as they may begin here, and are then sent back in the same way. A batch whose messages can't all be claimed is retried as one. Of a
 // batch that fails, the messages that were handled before are not retried. With consumer.BroadCasting it is refused: a message that
 // can't be claimed couldn't be retried there.
 func WithIdempotency(store idempotency.Store, opts ...idempotency.Option) ConsumerOption {

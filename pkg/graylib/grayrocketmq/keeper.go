@@ -218,7 +218,7 @@ func (k *keeper) join(ctx context.Context, subs []*subscription, join, prepare [
 	if err != nil {
 		return err
 	}
-	c.masters.set(brokersOf(routes))
+	c.brokers.set(brokersOf(routes))
 	f := &firstOffsets{api: c.api, id: instanceName(c.rt.Identity(), "first"), base: c.baseGroup(), from: c.set.from, at: c.from}
 	var offsets *firstOffsets
 	if !c.broadcasting() { // each instance keeps its own offsets
@@ -264,10 +264,10 @@ func (k *keeper) join(ctx context.Context, subs []*subscription, join, prepare [
 		}
 		var m joined
 		var err error
-		if !c.broadcasting() && (p.kind != kindBase || c.set.orderly) {
-			m, err = c.joinLane(ctx, p, subs, withRetries(routes, asked.retries, p.group))
+		if c.broadcasting() {
+			m, err = c.joinBroadcast(p, subs)
 		} else {
-			m, err = c.join(p, subs)
+			m, err = c.joinLane(ctx, p, subs, withRetries(routes, asked.retries, p.group))
 		}
 		if err != nil {
 			return err

@@ -14,11 +14,11 @@ import (
 )
 
 // laneMember is one member of a lane's group: an instance of the lane's own, or a baseline instance as a stand-in; or of
-// <group>__tagged, whose members are all of the baseline's own. Which of the group's queues it owns, and what it commits, is
+// <group> or <group>__tagged, whose members are all of the baseline's own. Which of the group's queues it owns, and what it commits, is
 // decided by [ownership.Machine].
 //
-// It doesn't use the client's consumer, which commits with each pull what it believes to be finished, pulls before its
-// locks are sure and drops what is under way. Membership, locks, pulls and commits of one broker travel on one connection
+// It doesn't use the client's consumer, which commits every 5 s and with each pull what it believes to be finished, takes queues
+// without locks (or pulls before they are sure) and drops what is under way. Membership, locks, pulls and commits of one broker travel on one connection
 // here, so that the broker and the member agree on when the member is gone. Handlers see what the client would show them.
 type laneMember struct {
 	worker
@@ -167,8 +167,12 @@ func (m *laneMember) connect(ctx context.Context, b *laneBroker) error {
 		}
 		b.checked = true
 	}
-	s, err := m.c.api.Open(ctx, addr, m.id, func(group string) {
-		if group == m.place.group {
+	s, err := m.c.api.Open(ctx, addr, m.id, func(n remoting.Notice) {
+		switch {
+		case n.Group != m.place.group:
+		case n.Reset != nil:
+			m.wg.Go(func() { m.reset(n.Reset) }) // the reader mustn't wait
+		default:
 			poke(b.members)
 		}
 	})

@@ -197,7 +197,7 @@ func (q *laneQueue) committed(ctx context.Context, s *remoting.Session) (int64, 
 // pullHold is how long a broker may hold a pull that finds nothing.
 const pullHold = 15 * time.Second
 
-// fetch pulls what begins at an offset, once the consumer isn't suspended, and tries again until there is an answer. The channel
+// fetch pulls what begins at an offset, while the consumer isn't suspended, and tries again until there is an answer. The channel
 // gets it, or nothing where ctx ends before.
 func (q *laneQueue) fetch(ctx context.Context, s *remoting.Session, pos int64) <-chan remoting.Pulled {
 	answer := make(chan remoting.Pulled, 1)
@@ -213,7 +213,9 @@ func (q *laneQueue) fetch(ctx context.Context, s *remoting.Session, pos int64) <
 				if failed > 0 {
 					q.answered()
 				}
-				answer <- r
+				if q.m.unsuspended(ctx) { // the broker may have held the pull since before
+					answer <- r
+				}
 				return
 			}
 			if failed++; ctx.Err() == nil {
@@ -238,19 +240,11 @@ func (q *laneQueue) pull(ctx context.Context, s *remoting.Session, span *ownersh
 			return
 		}
 		if r.Next < pos {
-			q.m.mu.Lock()
-			anew := q.machine.Span() == span && q.machine.Restart(r.Next)
-			q.m.mu.Unlock()
-			q.m.c.log().Error("the broker has lost messages of a queue: going on at what it has", "group", q.m.place.group, "queue", q.q.String(), "at", pos, "next", r.Next)
-			if anew {
-				poke(q.kick)
-				return
+			if pos > r.Max {
+				q.m.c.log().Error("the broker has lost messages of a queue: going on at what it has", "group", q.m.place.group, "queue", q.q.String(), "at", pos, "next", r.Next)
 			}
-			if !sleep(ctx, time.Second) {
-				return
-			}
-			next = q.fetch(ctx, s, pos)
-			continue
+			q.reset(r.Next)
+			return
 		}
 		next = q.fetch(ctx, s, r.Next)
 		if !q.beginAll(ctx, span, slices.DeleteFunc(r.Messages, func(m *primitive.MessageExt) bool { return m.QueueOffset < pos })) {
@@ -262,6 +256,29 @@ func (q *laneQueue) pull(ctx context.Context, s *remoting.Session, span *ownersh
 		q.sooner()
 		q.m.mu.Unlock()
 		pos = r.Next
+	}
+}
+
+// reset has the queue consumed from another offset on, further back than it is: what has begun may finish, then that offset is
+// committed, and the queue is taken anew.
+func (q *laneQueue) reset(offset int64) {
+	q.m.mu.Lock()
+	defer q.m.mu.Unlock()
+	if q.machine.Reset(time.Now(), offset) {
+		q.m.c.log().Info("a queue's offset was set", "group", q.m.place.group, "queue", q.q.String(), "offset", offset)
+		poke(q.kick)
+	}
+}
+
+// reset has those of the queues that the member owns consumed from other offsets on.
+func (m *laneMember) reset(to map[remoting.Queue]int64) {
+	for queue, offset := range to {
+		m.mu.Lock()
+		q := m.queues[queue]
+		m.mu.Unlock()
+		if q != nil {
+			q.reset(offset)
+		}
 	}
 }
 

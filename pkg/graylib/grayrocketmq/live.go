@@ -2,10 +2,14 @@ package grayrocketmq
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/graychain/graychain/pkg/graylib"
+	"github.com/graychain/graychain/pkg/graylib/grayrocketmq/ownership"
+	"github.com/graychain/graychain/pkg/graylib/grayrocketmq/remoting"
 )
 
 // liveFor is how long an answer about a lane's consumers is used; while it is asked for anew the old one serves for as long again.
@@ -74,4 +78,55 @@ func (l *liveness) refresh(tag graylib.Tag, a *liveAnswer) {
 	a.at = l.now()
 	close(a.asking)
 	a.asking = nil
+}
+
+// askLive asks the brokers whether a lane's group has a live member of the lane's own; stand-ins are always there.
+func (c *Consumer) askLive(ctx context.Context, tag graylib.Tag) (bool, error) {
+	for _, addr := range c.brokers.list() {
+		members, err := c.api.Members(ctx, addr, graylib.LaneGroup(c.baseGroup(), tag))
+		if err != nil {
+			c.locate(ctx) // another machine may be the master by now
+			return false, err
+		}
+		for _, id := range members {
+			if m, err := ownership.ParseMember(id); err == nil && m.Role == ownership.Own || c.broadcasting() {
+				return true, nil
+			}
+		}
+	}
+	return false, nil
+}
+
+// locate asks the name server where the brokers are that have the consumer's topics. Where it doesn't answer the old addresses stay.
+func (c *Consumer) locate(ctx context.Context) {
+	c.mu.Lock()
+	subs := c.subs
+	c.mu.Unlock()
+	routes := make(map[string]remoting.Route, len(subs))
+	for _, s := range subs {
+		r, err := c.api.Route(ctx, s.topic)
+		if err != nil {
+			return
+		}
+		routes[s.topic] = r
+	}
+	c.brokers.set(brokersOf(routes))
+}
+
+// brokerAddrs are the addresses of brokers' masters, by the brokers' names. It is safe for concurrent use.
+type brokerAddrs struct {
+	mu sync.Mutex
+	at map[string]string
+}
+
+func (b *brokerAddrs) set(at map[string]string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.at = maps.Clone(at)
+}
+
+func (b *brokerAddrs) list() []string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return slices.Sorted(maps.Values(b.at))
 }

@@ -8,7 +8,7 @@ import (
 
 // slowWatch says in the log, and counts, when a handler runs longer than the drain limit: a stop or a handoff at that moment
 // would not wait for it, and its messages would be handled again. Nothing ends the handler: consumer.WithConsumeTimeout, after
-// which the client would hand the message to a second one beside it, applies in <group> alone.
+// which the client would hand the message to a second one beside it, applies where a consumer broadcasts alone.
 //
 // Handlers stand in the order in which they began, and one timer waits for the first one: most messages touch none.
 type slowWatch struct {

@@ -300,7 +300,7 @@ func TestOpenConsumerRefuses(t *testing.T) {
 		{"large batches", append(good, consumer.WithConsumeMessageBatchMaxSize(1025)), nil, ErrInvalidOption, "WithConsumeMessageBatchMaxSize(1025): want 1 to 1024"},
 		{"hooks", append(good, consumer.WithFilterMessageHook([]hooks.FilterMessageHook{nil})), nil, ErrNotSupported, "WithFilterMessageHook"},
 		{"timestamp", append(good, consumer.WithConsumeTimestamp("yesterday")), nil, ErrInvalidOption, `"yesterday"`},
-		{"timeout below drain", append(good, consumer.WithConsumeTimeout(time.Second)), nil, ErrInvalidOption, "25s"},
+		{"timeout below drain", append(good, consumer.WithConsumerModel(consumer.BroadCasting), consumer.WithConsumeTimeout(time.Second)), nil, ErrInvalidOption, "25s"},
 		{"no drain", good, []ConsumerOption{WithDrain(0)}, ErrInvalidOption, "drain"},
 		{"no queues", good, []ConsumerOption{WithTopicQueues(0)}, ErrInvalidOption, "topic queues 0"},
 	} {

@@ -2,18 +2,15 @@ package grayrocketmq
 
 import (
 	"cmp"
-	"context"
 	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/apache/rocketmq-client-go/v2/primitive"
 
 	"github.com/graychain/graychain/pkg/graylib"
 	"github.com/graychain/graychain/pkg/graylib/grayrocketmq/ownership"
-	"github.com/graychain/graychain/pkg/graylib/grayrocketmq/remoting"
 )
 
 // State returns what the consumer knows of itself: its groups, which queues it holds there, how far they are, and what
@@ -102,74 +99,6 @@ func (q *laneQueue) state(state ownership.State) graylib.QueueState {
 		s.Lag = max(s.Max-s.Committed, 0)
 	}
 	return s
-}
-
-func (m *member) state() graylib.GroupState {
-	g := m.groupState()
-	queues, running := m.flow.held()
-	g.Running = running
-	for _, mq := range queues {
-		s := graylib.QueueState{Topic: mq.Topic, Queue: queueName(&mq), State: ownership.Owned.String(), Committed: -1, Max: -1}
-		if at, ok := m.offsets.of(mq); ok {
-			s.Committed, s.Max, s.Lag = at.committed, at.max, max(at.max-at.committed, 0)
-		}
-		g.Queues = append(g.Queues, s)
-	}
-	return g
-}
-
-// offsetsEvery is how old a base member's offsets may be: the client commits every 5 s.
-const offsetsEvery = 5 * time.Second
-
-// offsets are those of the queues that the client holds in <group>, asked of the brokers: what the client itself knows can't be
-// read without a race with it. It is safe for concurrent use.
-type offsets struct {
-	mu sync.Mutex
-	at map[primitive.MessageQueue]queueOffsets
-}
-
-type queueOffsets struct{ committed, max int64 }
-
-func (o *offsets) of(mq primitive.MessageQueue) (queueOffsets, bool) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	at, ok := o.at[mq]
-	return at, ok
-}
-
-// follow asks for the offsets again and again until ctx ends.
-func (m *member) follow(ctx context.Context) {
-	for {
-		at := make(map[primitive.MessageQueue]queueOffsets)
-		queues, _ := m.flow.held()
-		for _, mq := range queues {
-			q := remoting.Queue{Topic: mq.Topic, Broker: mq.BrokerName, ID: mq.QueueId}
-			_ = m.c.masters.ask(ctx, mq.BrokerName, mq.Topic, func(addr string) error { // or it isn't known this time
-				committed, found, err := m.c.api.ConsumerOffset(ctx, addr, m.place.group, q)
-				if err != nil || !found {
-					return err
-				}
-				end, err := m.c.api.MaxOffset(ctx, addr, q)
-				if err == nil {
-					at[mq] = queueOffsets{committed, end}
-				}
-				return err
-			})
-		}
-		if ctx.Err() != nil {
-			return
-		}
-		m.offsets.mu.Lock()
-		m.offsets.at = at
-		m.offsets.mu.Unlock()
-		wait := offsetsEvery
-		if len(at) == 0 {
-			wait = offsetsEvery / 10 // no queue is assigned yet
-		}
-		if !sleep(ctx, wait) {
-			return
-		}
-	}
 }
 
 // groupTally counts what happened in one group. Its fields may be added to by many goroutines.

@@ -186,7 +186,7 @@ func TestTelemetryOfConsumption(t *testing.T) {
 		t.Fatal(err)
 	}
 	trace := ""
-	m := &member{worker: newWorker(&Consumer{rt: rt, opts: consumerOptions{drain: DefaultDrain}, set: consumerSettings{model: consumer.Clustering}}, place{group: "g", kind: kindBase}, nil), flow: newFlow()}
+	m := newWorker(&Consumer{rt: rt, opts: consumerOptions{drain: DefaultDrain}, set: consumerSettings{model: consumer.Clustering}}, place{group: "g", kind: kindBase}, nil)
 	s, err := newSubscription("T", consumer.MessageSelector{}, func(ctx context.Context, msgs ...*primitive.MessageExt) (consumer.ConsumeResult, error) {
 		trace = graylib.TraceParentFrom(ctx)
 		switch string(msgs[0].Body) {
@@ -216,7 +216,7 @@ func TestTelemetryOfConsumption(t *testing.T) {
 			msg.WithProperty("gray_tag", tc.tag)
 		}
 		trace = ""
-		_, _ = m.handler(s)(t.Context(), msg)
+		_, _ = m.take(t.Context(), []delivery{{msg: msg, sub: s, v: m.decide(s, msg, msg.Queue)}}, msg.Queue, nil)
 		if diff := cmp.Diff(tc.want, r.take()); diff != "" {
 			t.Errorf("%s tag %q (-want +got):\n%s", tc.body, tc.tag, diff)
 		}

@@ -134,7 +134,11 @@ func (m *Machine) CommitAnswered(offset int64, err error) {
 		return
 	}
 	m.busy = DoNothing
-	if err == nil && m.span != nil {
+	switch {
+	case err != nil || m.span == nil:
+	case m.resetting && m.state == Commit:
+		m.resetting, m.state = false, Unlock // what the life itself would commit doesn't count any more
+	default:
 		m.span.Commit(offset)
 	}
 }

@@ -100,6 +100,8 @@ type Machine struct {
 	renewAt   time.Time
 	commitAt  time.Time // the next commit that isn't pressing; a passed one = at once
 	drainTill time.Time
+	resetTo   int64 // where resetting: the offset to commit at the life's end
+	resetting bool
 
 	lockingAt time.Time // since when the lock is asked for
 	refusedAt time.Time // when the refused lock was sent; zero = none refused
@@ -199,7 +201,7 @@ func (m *Machine) settleLoss(now time.Time) {
 	if m.span != nil && m.span.InFlight() > 0 {
 		m.forced++
 	}
-	m.span = nil
+	m.span, m.resetting = nil, false
 	m.state = Idle
 	if m.wanted {
 		m.startLocking(now)
@@ -239,6 +241,9 @@ func (m *Machine) Next(now time.Time) Action {
 	case Giving:
 		return m.nextGiving(now)
 	case Commit:
+		if m.resetting {
+			return m.do(Action{Kind: DoCommit, Offset: m.resetTo})
+		}
 		if m.span.Committable() > m.span.Committed() {
 			return m.do(Action{Kind: DoCommit, Offset: m.span.Committable()})
 		}
@@ -363,13 +368,15 @@ func (m *Machine) Pass(life *Span, offset int64) {
 	}
 }
 
-// Restart begins the life anew at another offset, where the broker has none such any more: it has lost messages, or the
-// topic was made anew. It tells whether it did; it doesn't while messages are in flight.
-func (m *Machine) Restart(offset int64) bool {
-	if m.state != Owned || m.span.InFlight() > 0 || m.busy == DoCommit {
+// Reset says that the queue is to be consumed from another offset on, which an operator has set, or which is the nearest that the broker
+// has. The life ends as a planned one does, with that offset as its last commit, and the next one begins there. It tells
+// whether the queue is owned; else it does nothing.
+func (m *Machine) Reset(now time.Time, offset int64) bool {
+	if m.state != Owned {
 		return false
 	}
-	m.span = NewSpan(offset, m.config.Span)
+	m.give(now)
+	m.resetTo, m.resetting = offset, true
 	return true
 }
 

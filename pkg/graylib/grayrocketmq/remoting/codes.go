@@ -26,6 +26,7 @@ const (
 	reqCreateGroup          = 200
 	reqAllGroups            = 201
 	reqConnections          = 203
+	reqResetOffset          = 220 // from the broker
 	reqTopicsOfGroup        = 343 // 4.9 and later
 	reqGroup                = 352 // 5.x
 )

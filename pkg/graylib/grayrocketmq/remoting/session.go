@@ -19,14 +19,25 @@ type Session struct {
 	id   string
 }
 
+// Notice is what a broker tells a member of a group by itself.
+type Notice struct {
+	Group string
+	Reset map[Queue]int64 // an operator has set these offsets; nil: the group's members have changed
+}
+
 // Open connects to a broker. notify is called, on the reader's goroutine and so it must not block, each time the broker says
-// that the members of a group have changed.
-func (c *Client) Open(ctx context.Context, addr, clientID string, notify func(group string)) (*Session, error) {
+// something of a group by itself. What can't be read is left out.
+func (c *Client) Open(ctx context.Context, addr, clientID string, notify func(Notice)) (*Session, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.config.Timeout)
 	defer cancel()
 	cn, err := dial(ctx, &c.dialer, addr, func(req Command) {
-		if req.Code == reqNotifyMembers {
-			notify(req.Ext["consumerGroup"])
+		switch req.Code {
+		case reqNotifyMembers:
+			notify(Notice{Group: req.Ext["consumerGroup"]})
+		case reqResetOffset:
+			if to, err := parseReset(req.Body); err == nil {
+				notify(Notice{Group: req.Ext["group"], Reset: to})
+			}
 		}
 	})
 	if err != nil {

@@ -53,7 +53,7 @@ func newOracle(t *testing.T, messages [][]string) *oracle {
 		if err := client.CreateTopic(ctx, addr, name, 1); err != nil {
 			t.Fatal(err)
 		}
-		if o.session, err = client.Open(ctx, addr, "sql92@"+name, func(string) {}); err != nil {
+		if o.session, err = client.Open(ctx, addr, "sql92@"+name, func(remoting.Notice) {}); err != nil {
 			t.Fatal(err)
 		}
 		break
