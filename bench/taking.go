@@ -62,6 +62,13 @@ func (b *messageBench) taking(ctx context.Context, size int, work time.Duration,
 				func() (taker, error) { return b.bareConsumers(laneOnly) }})
 	}
 	out = sized{size: size, work: work, by: make([]chainResult, len(contestants))}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	handle := func() {}
+	if work > 0 {
+		c := startClock(ctx)
+		handle = func() { c.sleep(work) }
+	}
 	for round := range e.rounds + 1 {
 		for k := range contestants {
 			i := (k + round) % len(contestants)
@@ -70,7 +77,7 @@ func (b *messageBench) taking(ctx context.Context, size int, work time.Duration,
 			if err != nil {
 				return out, err
 			}
-			t, err := takeAll(ctx, p, c.topic, e.backlog, work)
+			t, err := takeAll(ctx, p, c.topic, e.backlog, handle)
 			if err != nil {
 				return out, fmt.Errorf("%s: %w", c.name, err)
 			}
@@ -166,7 +173,7 @@ func (b *messageBench) grayConsumer(tag graylib.Tag, filter graylib.Filter) (*gr
 
 // takeAll consumes a backlog of n messages. What is measured lies between a tenth and nine tenths of it: neither the start
 // nor the end of the last queue, when the others have nothing left.
-func takeAll(ctx context.Context, p taker, topic string, n int, work time.Duration) (t throughput, err error) {
+func takeAll(ctx context.Context, p taker, topic string, n int, handle func()) (t throughput, err error) {
 	var taken atomic.Int64
 	var mu sync.Mutex
 	at := map[int64]struct {
@@ -176,9 +183,7 @@ func takeAll(ctx context.Context, p taker, topic string, n int, work time.Durati
 	from, to, all := int64(n/10), int64(n*9/10), int64(n)
 	done := make(chan struct{})
 	err = p.Subscribe(topic, consumer.MessageSelector{}, func(_ context.Context, msgs ...*primitive.MessageExt) (consumer.ConsumeResult, error) {
-		if work > 0 {
-			time.Sleep(work)
-		}
+		handle()
 		for range msgs {
 			switch k := taken.Add(1); k {
 			case from, to:
@@ -255,7 +260,7 @@ func (b *messageBench) pulledShares(ctx context.Context, n int) (out []pulledSha
 		if err != nil {
 			return nil, err
 		}
-		if _, err := takeAll(ctx, c, topic, own, 0); err != nil {
+		if _, err := takeAll(ctx, c, topic, own, func() {}); err != nil {
 			return nil, err
 		}
 		share := pulledShare{filter: filter, others: others}
