@@ -90,8 +90,13 @@ func TestUnknownAndAbsent(t *testing.T) {
 		"/":        {http.StatusNotFound, "/A/, /B/, /C/"},
 		"/D/x":     {http.StatusNotFound, "/A/, /B/, /C/"},
 		"/a/dubbo": {http.StatusNotFound, "/A/, /B/, /C/"},
-		"/A/dubbo": {http.StatusServiceUnavailable, "service a"},
-		"/C":       {http.StatusServiceUnavailable, "service c"},
+		// What services tell of themselves isn't for outside.
+		"/A/graychain/status":      {http.StatusNotFound, "/A/, /B/, /C/"},
+		"/A/x/..//graychain/ready": {http.StatusNotFound, "/A/, /B/, /C/"},
+		"/B/%6detrics":             {http.StatusNotFound, "/A/, /B/, /C/"},
+		"/C//metrics":              {http.StatusNotFound, "/A/, /B/, /C/"},
+		"/A/dubbo":                 {http.StatusServiceUnavailable, "service a"},
+		"/C":                       {http.StatusServiceUnavailable, "service c"},
 	} {
 		status, text, _ := gateway.Get(path)
 		if status != want.status || !strings.Contains(text, want.text) {

@@ -12,6 +12,7 @@ import (
 	"github.com/cloudwego/hertz/pkg/protocol"
 	"github.com/cloudwego/hertz/pkg/protocol/consts"
 
+	"github.com/graychain/graychain/pkg/graylib"
 	"github.com/graychain/graychain/services/internal/answer"
 )
 
@@ -48,11 +49,22 @@ func (h *handler) proxy(ctx context.Context, c *app.RequestContext) {
 	inbound(&c.Response)
 }
 
-// route splits /A/x?y, as the client spelled it, into the service and the path as the service sees it.
+// route splits /A/x?y, as the client spelled it, into the service and the path as the service sees it. What a service tells of itself
+// isn't for outside: there is no service at such a path.
 func (h *handler) route(path string) (service, rest string, ok bool) {
 	prefix, rest, _ := strings.Cut(strings.TrimPrefix(path, "/"), "/")
 	service, ok = h.services[prefix]
-	return service, "/" + rest, ok
+	rest = "/" + rest
+	return service, rest, ok && !inside(rest)
+}
+
+// inside tells whether a path is one that graylib's or the program's own pages have, however it is spelled.
+func inside(path string) bool {
+	u := protocol.AcquireURI()
+	defer protocol.ReleaseURI(u)
+	u.Parse([]byte("service"), []byte(path))
+	plain := string(u.Path()) // unescaped, and without dots and double slashes, as a service's router sees it
+	return plain == graylib.MetricsPath || plain == graylib.StatusPath || plain == graylib.ReadyPath
 }
 
 // prefixes names what exists.
