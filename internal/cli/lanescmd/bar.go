@@ -14,7 +14,8 @@ type bar struct {
 	w     io.Writer
 	paint *draw.Painter
 	live  bool
-	most  int64 // the greatest number that was left
+	most  int64  // the greatest number that was left
+	of    string // what it counts
 	last  string
 	open  bool // a line on the terminal is unfinished
 }
@@ -28,8 +29,8 @@ const (
 	lineWidth = 76 // of the text, so that a line isn't broken
 )
 
-// show shows that n are left (-1 = a number doesn't say it), and the text.
-func (b *bar) show(n int64, text string) {
+// show shows that n are left (-1 = a number doesn't say it), and the text. Where something else is counted than before it begins anew.
+func (b *bar) show(n int64, of, text string) {
 	if !b.live {
 		if text != b.last {
 			_, _ = fmt.Fprintln(b.w, text)
@@ -39,6 +40,9 @@ func (b *bar) show(n int64, text string) {
 	}
 	line := "  "
 	if n >= 0 {
+		if of != b.of {
+			b.most, b.of = 0, of
+		}
 		b.most = max(b.most, n)
 		done := barWidth
 		if b.most > 0 {

@@ -81,11 +81,11 @@ func (e *ending) forget() error {
 // untilForgotten waits until nothing stored before until is left, and takes the lane out of the rules.
 func (e *ending) untilForgotten(until time.Time) error {
 	err := e.until(func(ctx context.Context, live bool) (looked, error) {
-		why, err := e.mayLeave(ctx, until, live)
+		l, err := e.mayLeave(ctx, until, live)
 		if errors.Is(err, rules.ErrRelisted) || errors.Is(err, rules.ErrNoLane) {
 			err = stop{err}
 		}
-		return looked{left: -1, text: why, done: why == ""}, err
+		return l, err
 	}, fmt.Sprintf("lane %s stays in the rules, retired and being forgotten; run it again to go on", e.tag), func(last looked, failed error) error {
 		why := cmp.Or(last.text, "nothing is left by the first look")
 		if failed != nil {
@@ -104,22 +104,22 @@ func (e *ending) untilForgotten(until time.Time) error {
 	return nil
 }
 
-// mayLeave says why the lane has to stay a while, "" where it hasn't; with countdown it says how long.
-func (e *ending) mayLeave(ctx context.Context, until time.Time, countdown bool) (why string, err error) {
+// mayLeave says why the lane has to stay a while, if it has; with countdown it says how long.
+func (e *ending) mayLeave(ctx context.Context, until time.Time, countdown bool) (looked, error) {
 	doc, err := e.document(ctx)
 	if err != nil {
-		return "", err
+		return looked{}, err
 	}
 	var revision int64
 	if doc != nil { // an emptied document: every reader keeps the last good one
 		revision = doc.Revision
 		if err := doc.Forgets(e.tag, until); err != nil {
-			return "", err
+			return looked{}, err
 		}
 	}
 	at, err := e.where(ctx)
 	if err != nil {
-		return "", err
+		return looked{}, err
 	}
 	now := time.Now()
 	for name, addr := range at.brokers { // messages bear the brokers' time
@@ -128,18 +128,19 @@ func (e *ending) mayLeave(ctx context.Context, until time.Time, countdown bool) 
 			continue
 		}
 		if err != nil {
-			return "", fmt.Errorf("broker %q: %w", name, err)
+			return looked{}, fmt.Errorf("broker %q: %w", name, err)
 		}
 		if theirs := time.Now().Add(ahead - within); theirs.Before(now) && ahead < -within {
 			now = theirs
 		}
 	}
 	if leaves := until.Add(rules.ForgetDelay); now.Before(leaves) {
-		why = "the lane may leave at " + leaves.UTC().Format(clock) + " at the earliest"
+		why := "the lane may leave at " + leaves.UTC().Format(clock) + " at the earliest"
+		in := leaves.Sub(now).Round(time.Second)
 		if countdown {
-			why += fmt.Sprintf(", in %v", leaves.Sub(now).Round(time.Second))
+			why += fmt.Sprintf(", in %v", in)
 		}
-		return why, nil
+		return looked{left: int64(in / time.Second), of: "seconds", text: why}, nil
 	}
 	halves, err := e.reader.Halves(ctx, at.brokers)
 	if err != nil {
@@ -147,19 +148,23 @@ func (e *ending) mayLeave(ctx context.Context, until time.Time, countdown bool) 
 	}
 	list, err := e.reader.LeftBefore(ctx, at.brokers, at.bases, e.tag, until)
 	if err != nil {
-		return "", err
+		return looked{}, err
 	}
 	var parts []string
+	left := int64(0)
 	for _, l := range list {
 		parts = append(parts, l.String())
+		left += l.Count.N
 	}
 	if n := halves[e.tag]; n > 0 {
 		parts = append(parts, fmt.Sprintf("%d in open transactions", n))
+		left += n
 	}
 	if len(parts) == 0 {
-		return e.unaware(ctx, at, revision)
+		why, err := e.unaware(ctx, at, revision)
+		return looked{left: -1, text: why, done: why == ""}, err
 	}
-	return strings.Join(parts, "; "), nil
+	return looked{left: left, of: "messages", text: strings.Join(parts, "; ")}, nil
 }
 
 // allAware returns an error where the brokers can't be asked, or where a member doesn't go by the rules that are published.

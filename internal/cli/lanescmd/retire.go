@@ -247,7 +247,7 @@ func (e *ending) untilNothingIsLeft() error {
 		if r.unknownHalves != nil {
 			e.say("open transactions of the lane can't be known: " + oneLine(r.unknownHalves) + "; wait until their producers have ended them")
 		}
-		return looked{left: r.sum(), text: "left-over messages: " + r.String(), done: r.sum() == 0}, nil
+		return looked{left: r.sum(), of: "messages", text: "left-over messages: " + r.String(), done: r.sum() == 0}, nil
 	}, fmt.Sprintf("lane %s stays retired; run it again to go on waiting", e.tag), func(_ looked, failed error) error {
 		if failed != nil {
 			return fmt.Errorf("after %v what is left of lane %s can't be known: %w", e.wait, e.tag, failed)

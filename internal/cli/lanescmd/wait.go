@@ -16,6 +16,7 @@ const (
 // looked is what one look at what is left of a lane came to.
 type looked struct {
 	left int64  // how many are left, -1 where a number doesn't say it
+	of   string // what is counted
 	text string // what is left, for people; shown
 	done bool   // nothing is
 }
@@ -52,7 +53,7 @@ func (e *ending) until(look func(ctx context.Context, live bool) (looked, error)
 				empty = 0
 			}
 			if l.text != "" {
-				bar.show(l.left, l.text)
+				bar.show(l.left, l.of, l.text)
 			}
 			if empty >= emptyLooks {
 				return nil
