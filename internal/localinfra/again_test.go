@@ -39,7 +39,7 @@ func TestStartOnceMore(t *testing.T) {
 			}()
 			var told []string
 			cleaned := 0
-			s := &Server{name: Nacos, limit: 10 * time.Second, group: group, record: &recorder{tell: func(e Event) {
+			s := &Server{name: Nacos, limit: time.Minute, group: group, record: &recorder{tell: func(e Event) {
 				if e.Problem != nil {
 					told = append(told, e.Server+": "+e.Problem.Error())
 				}
@@ -70,7 +70,7 @@ func TestStartOnceMore(t *testing.T) {
 				t.Errorf("cleaned %d times", cleaned)
 			}
 			// A death is reported by a goroutine of its own, just after the start has heard of it.
-			for until := time.Now().Add(10 * time.Second); len(group.Deaths()) < tt.deaths && time.Now().Before(until); {
+			for until := time.Now().Add(30 * time.Second); len(group.Deaths()) < tt.deaths && time.Now().Before(until); {
 				runtime.Gosched()
 			}
 			if n := len(group.Deaths()); n != tt.deaths {
