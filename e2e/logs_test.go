@@ -46,7 +46,7 @@ func countInLog(t *testing.T, s *suite.Suite, instance string, parts ...string) 
 // inLog waits until one line of the instance's log holds all parts.
 func inLog(t *testing.T, s *suite.Suite, instance string, parts ...string) {
 	t.Helper()
-	eventually(t, 5*time.Second, "a line with "+strings.Join(parts, " and ")+" in the log of "+instance, func() bool {
+	eventually(t, patience, "a line with "+strings.Join(parts, " and ")+" in the log of "+instance, func() bool {
 		return countInLog(t, s, instance, parts...) > 0
 	})
 }

@@ -166,7 +166,7 @@ func TestLanesComeAndGo(t *testing.T) {
 	}
 	after := &traffic{PerSecond: perSecond, Tags: load.Tags, Place: func(tag graylib.Tag) placement { return fixed(live[tag]...)(tag) }}
 	after.start(s)
-	eventually(t, 10*time.Second, "some requests", func() bool { sent, _, _ := after.count(); return sent >= 60 })
+	eventually(t, patience, "some requests", func() bool { sent, _, _ := after.count(); return sent >= 60 })
 	after.end(t)
 	if full() {
 		races(t, s)
