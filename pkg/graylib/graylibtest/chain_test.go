@@ -61,14 +61,14 @@ func (x *chainOf) listen() net.Listener {
 
 func (x *chainOf) registered(name, addr string) {
 	x.t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(2 * time.Millisecond) {
+	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(2 * time.Millisecond) {
 		for _, in := range x.registry.Instances(name) {
 			if in.Addr == addr {
 				return
 			}
 		}
 		if time.Now().After(deadline) {
-			x.t.Fatalf("%s isn't registered within 10 s", name)
+			x.t.Fatalf("%s isn't registered within 30 s", name)
 		}
 	}
 }
