@@ -206,3 +206,37 @@ func BenchmarkDecode(b *testing.B) {
 		})
 	}
 }
+
+// FuzzDecodeMessages: whatever a broker answers is an error, or as many messages as its frames say, each of its own size; what is
+// decoded here is what the client makes of it.
+func FuzzDecodeMessages(f *testing.F) {
+	s := stored{born: []byte{127, 0, 0, 1}, host: []byte{10, 0, 0, 1}, topic: "t", body: []byte("hello"), properties: "UNIQ_KEY\x01id\x02TAGS\x01a"}
+	f.Add(s.encode())
+	f.Add(append(s.encode(), s.encode()...))
+	s.sysFlag = primitive.FlagCompressed
+	f.Add(s.encode())
+	s.sysFlag, s.born = primitive.FlagBornHostV6, make([]byte, 16)
+	f.Add(s.encode())
+	f.Fuzz(func(t *testing.T, wire []byte) {
+		got, err := decodeMessages(wire)
+		if err != nil {
+			if !errors.Is(err, ErrMalformedFrame) || got != nil {
+				t.Fatalf("%v, %v", got, err)
+			}
+			return
+		}
+		size := 0
+		for _, m := range got {
+			size += int(m.StoreSize)
+		}
+		if size != len(wire) {
+			t.Fatalf("%d messages of %d bytes were made of %d", len(got), size, len(wire))
+		}
+		if _, ok := decodePlain(wire, len(got)); !ok {
+			return
+		}
+		if diff := sameMessages(primitive.DecodeMessage(wire), got); diff != "" {
+			t.Fatalf("(-client +own):\n%s", diff)
+		}
+	})
+}
