@@ -5,6 +5,7 @@ import (
 	"net"
 	"slices"
 	"sync"
+	"sync/atomic"
 )
 
 // Arrival is the server's side of one hop. Its methods are safe for concurrent use.
@@ -15,8 +16,7 @@ type Arrival struct {
 	asked    bool       // the caller wants the hops back
 	collects bool       // somebody wants them
 
-	mu     sync.Mutex
-	caused *caused // nil: nothing yet
+	caused atomic.Pointer[caused] // nil: nothing yet
 }
 
 // entry is where an arrival came in: one for all arrivals of a runtime by one protocol.
@@ -27,10 +27,13 @@ type entry struct {
 
 // entry returns the one of a protocol.
 func (rt *Runtime) entry(protocol Protocol) *entry {
-	for i := range rt.entries {
-		if rt.entries[i].protocol == protocol {
-			return &rt.entries[i]
-		}
+	switch protocol {
+	case ProtocolHTTP:
+		return &rt.entries[0]
+	case ProtocolRPC:
+		return &rt.entries[1]
+	case ProtocolMQ:
+		return &rt.entries[2]
 	}
 	return &entry{rt, protocol} // an adapter's own
 }
@@ -42,8 +45,19 @@ func newEntries(rt *Runtime) [3]entry {
 
 // caused is what a request led to below its arrival.
 type caused struct {
+	mu       sync.Mutex
 	hops     []Hop
 	messages []Message
+}
+
+// load returns it so far: what is added later doesn't change what these slices have. The nil one is empty.
+func (c *caused) load() ([]Hop, []Message) {
+	if c == nil {
+		return nil, nil
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.hops, c.messages
 }
 
 // Arrived is an arrival with the context that it is served in. An adapter may embed it in a context of its own, so that one
@@ -87,18 +101,25 @@ func (a *Arrived) SetClientAddr(addr net.Addr) { a.client = addr }
 // tag where the own lane has colourFromNode.
 func (rt *Runtime) Arrive(ctx context.Context, protocol Protocol, keys Keys, c Carrier) (context.Context, *Arrival) {
 	arrived := &Arrived{Context: ctx}
-	rt.ArriveIn(arrived, protocol, keys, c)
+	rt.ArriveIn(arrived, protocol, &keys, c)
 	return arrived, &arrived.arrival
 }
 
 // ArriveIn is [Runtime.Arrive] for an adapter that has the place for it: a, which is new, becomes the context of the
 // arrival. Its Context is the adapter's to set, before the request is served.
-func (rt *Runtime) ArriveIn(a *Arrived, protocol Protocol, keys Keys, c Carrier) {
+func (rt *Runtime) ArriveIn(a *Arrived, protocol Protocol, keys *Keys, c Carrier) {
+	v := carriedBy(keys, c)
+	rt.ArriveWith(a, &v, protocol, keys, c)
+}
+
+// ArriveWith is [Runtime.ArriveIn] for an adapter that has read itself what the request bears: c is asked only for what may be
+// switched on beside our own keys ([WithBaggage], [WithPresets]).
+func (rt *Runtime) ArriveWith(a *Arrived, v *Carried, protocol Protocol, keys *Keys, c Carrier) {
 	in := &a.arrival
 	in.at = rt.entry(protocol)
 	m := &in.meta
 	m.arrival = in
-	if err := rt.extract(m, keys, c); err != nil {
+	if err := rt.extract(m, v, keys, c); err != nil {
 		rt.malformedTag(err)
 	}
 	if m.tag == Untagged {
@@ -106,10 +127,10 @@ func (rt *Runtime) ArriveIn(a *Arrived, protocol Protocol, keys Keys, c Carrier)
 		m.tag, propagate = rt.nodeColour()
 		m.local = !propagate
 	}
-	if keys.Reason != "" {
-		in.reason = codeOf(Reason(c.Get(keys.Reason)))
+	if v.Reason != "" {
+		in.reason = codeOf(Reason(v.Reason))
 	}
-	in.asked = keys.Hops != "" && c.Get(keys.Hops) == HopsWanted
+	in.asked = v.Hops == HopsWanted
 	in.collects = in.asked || rt.wantsHops
 }
 
@@ -139,13 +160,12 @@ func (a *Arrival) Chain() ([]Hop, []Message) {
 	if a == nil {
 		return nil, nil
 	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.caused == nil {
-		return []Hop{a.Hop()}, nil
-	}
-	return slices.Concat([]Hop{a.Hop()}, a.caused.hops), slices.Clone(a.caused.messages)
+	hops, messages := a.caused.Load().load()
+	return slices.Concat([]Hop{a.Hop()}, hops), slices.Clone(messages)
 }
+
+// Tag returns the tag with which it is served.
+func (a *Arrival) Tag() Tag { return a.meta.tag }
 
 // Asked tells whether the caller wants the hops back. Where it doesn't, [Arrival.Return] writes nothing.
 func (a *Arrival) Asked() bool { return a.asked }
@@ -157,14 +177,9 @@ func (a *Arrival) Return(keys Keys, c Carrier) {
 		return
 	}
 	own := [1]Hop{a.Hop()}
-	var below caused
-	a.mu.Lock()
-	if a.caused != nil {
-		below = *a.caused // what is added later doesn't change what these slices have
-	}
-	a.mu.Unlock()
-	c.Set(keys.Hops, encodeLists(maxHops, appendHop, own[:], below.hops))
-	c.Set(keys.Messages, EncodeMessages(below.messages))
+	hops, messages := a.caused.Load().load()
+	c.Set(keys.Hops, encodeLists(maxHops, appendHop, own[:], hops))
+	c.Set(keys.Messages, EncodeMessages(messages))
 }
 
 // wantsBelow tells whether calls made in this arrival ask for their hops. The nil one doesn't.
@@ -176,13 +191,15 @@ func (a *Arrival) add(hops []Hop, messages []Message) {
 	if a == nil {
 		return
 	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.caused == nil {
-		a.caused = &caused{}
+	c := a.caused.Load()
+	if c == nil {
+		a.caused.CompareAndSwap(nil, &caused{})
+		c = a.caused.Load()
 	}
-	a.caused.hops = join(a.caused.hops, hops, maxHops-1)
-	a.caused.messages = join(a.caused.messages, messages, maxMessages)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.hops = join(c.hops, hops, maxHops-1)
+	c.messages = join(c.messages, messages, maxMessages)
 }
 
 // join appends of more what fits into limit.

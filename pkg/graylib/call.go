@@ -168,11 +168,11 @@ func (c *Call) Reason() Reason { return c.reason.reason() }
 // Inject writes the tag (unless the lane says propagate: false), the request id and the trace into the request. Where the
 // arrival that the call was made in collects hops, it asks the callee for its own. The reason goes along there too, and where the
 // runtime has telemetry: the callee's metrics and spans bear it.
-func (c *Call) Inject(keys Keys, carrier Carrier) { c.InjectFor(c.reason.reason(), keys, carrier) }
+func (c *Call) Inject(keys Keys, carrier Carrier) { c.InjectFor(c.reason.reason(), &keys, carrier) }
 
 // InjectFor is [Call.Inject] with the reason of one try, as [Call.Reason] returned it then. Where Inject is used by the goroutine
 // that calls Next, this one may be called by any, as long as the try that it is for may still be sent.
-func (c *Call) InjectFor(reason Reason, keys Keys, carrier Carrier) {
+func (c *Call) InjectFor(reason Reason, keys *Keys, carrier Carrier) {
 	tag := c.tag
 	if !c.propagate {
 		tag = Untagged

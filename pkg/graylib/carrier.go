@@ -96,10 +96,10 @@ func Inject(ctx context.Context, keys Keys, c Carrier) {
 	if m.local {
 		tag = Untagged
 	}
-	inject(m, tag, keys, c)
+	inject(m, tag, &keys, c)
 }
 
-func inject(m *meta, tag Tag, keys Keys, c Carrier) {
+func inject(m *meta, tag Tag, keys *Keys, c Carrier) {
 	if tag != Untagged || c.Get(keys.Tag) != "" {
 		c.Set(keys.Tag, string(tag))
 	}
@@ -114,17 +114,45 @@ func inject(m *meta, tag Tag, keys Keys, c Carrier) {
 // the error, which wraps [ErrMalformedTag]; the context is good all the same.
 func Extract(ctx context.Context, keys Keys, c Carrier) (context.Context, error) {
 	m := &meta{arrival: metaFrom(ctx).arrival}
-	err := extract(m, keys, c)
+	v := carriedBy(&keys, c)
+	err := extract(m, &v)
 	return withMeta(ctx, m), err
 }
 
-// extract fills m with what c carries.
-func extract(m *meta, keys Keys, c Carrier) (err error) {
-	m.tag, err = ParseTag(c.Get(keys.Tag))
-	m.requestID = printable(c.Get(keys.RequestID), maxRequestID)
-	if tp := c.Get(keys.TraceParent); traceID(tp) != "" {
-		m.traceParent = tp
-		if state := printable(c.Get(keys.TraceState), maxTraceState); state != "" {
+// Carried is what a request bears of ours, as it stands on the wire: nothing of it is checked. See [Runtime.ArriveWith].
+type Carried struct {
+	Tag         string
+	RequestID   string
+	TraceParent string
+	TraceState  string // counts only beside a TraceParent
+	Reason      string
+	Hops        string
+}
+
+// carriedBy returns what c carries.
+func carriedBy(keys *Keys, c Carrier) (v Carried) {
+	v.Tag, v.RequestID = c.Get(keys.Tag), c.Get(keys.RequestID)
+	if v.TraceParent = c.Get(keys.TraceParent); v.TraceParent != "" {
+		v.TraceState = c.Get(keys.TraceState)
+	}
+	if keys.Reason != "" {
+		v.Reason = c.Get(keys.Reason)
+	}
+	if keys.Hops != "" {
+		v.Hops = c.Get(keys.Hops)
+	}
+	return v
+}
+
+// extract fills m with what a request bears.
+func extract(m *meta, v *Carried) (err error) {
+	m.tag, err = ParseTag(v.Tag)
+	if v.RequestID != "" {
+		m.requestID = printable(v.RequestID, maxRequestID)
+	}
+	if v.TraceParent != "" && traceID(v.TraceParent) != "" {
+		m.traceParent = v.TraceParent
+		if state := printable(v.TraceState, maxTraceState); state != "" {
 			m.trace = &furtherTrace{state: state}
 		}
 	}

@@ -41,7 +41,7 @@ func newOthers(baggage bool, presets []preset) *others {
 
 // read goes through the carriers, for a request of which our own key said own (the value on the wire) and tag. It returns
 // the tag that counts. An error wraps ErrMalformedTag.
-func (o *others) read(rt *Runtime, own string, tag Tag, keys Keys, c Carrier) (Tag, error) {
+func (o *others) read(rt *Runtime, own string, tag Tag, keys *Keys, c Carrier) (Tag, error) {
 	var firstErr error
 	have := own != ""
 	consider := func(carrier, value string) {
@@ -80,7 +80,7 @@ func (o *others) disagree(rt *Runtime, carrier, value string, tag Tag) {
 }
 
 // write makes all carriers say what the tag says.
-func (o *others) write(rt *Runtime, tag Tag, keys Keys, c Carrier) {
+func (o *others) write(rt *Runtime, tag Tag, keys *Keys, c Carrier) {
 	if o.baggage && keys.Baggage != "" && !writeBaggage(c, keys.Baggage, tag) {
 		o.baggageFull.Add(1)
 		o.logFull.Do(func() {
@@ -100,15 +100,15 @@ func (rt *Runtime) Inject(ctx context.Context, keys Keys, c Carrier) {
 	if m.local {
 		tag = Untagged
 	}
-	rt.inject(m, tag, keys, c)
+	rt.inject(m, tag, &keys, c)
 }
 
 // InjectTag is [Runtime.Inject] with another tag than ctx's: what a message was marked with.
 func (rt *Runtime) InjectTag(ctx context.Context, tag Tag, keys Keys, c Carrier) {
-	rt.inject(metaFrom(ctx), tag, keys, c)
+	rt.inject(metaFrom(ctx), tag, &keys, c)
 }
 
-func (rt *Runtime) inject(m *meta, tag Tag, keys Keys, c Carrier) {
+func (rt *Runtime) inject(m *meta, tag Tag, keys *Keys, c Carrier) {
 	if rt.config.Disabled {
 		tag = Untagged
 	}
@@ -118,9 +118,9 @@ func (rt *Runtime) inject(m *meta, tag Tag, keys Keys, c Carrier) {
 	}
 }
 
-// extract fills m with what c carries, by whichever carrier is switched on.
-func (rt *Runtime) extract(m *meta, keys Keys, c Carrier) error {
-	err := extract(m, keys, c)
+// extract fills m with what a request bears, by whichever carrier is switched on.
+func (rt *Runtime) extract(m *meta, v *Carried, keys *Keys, c Carrier) error {
+	err := extract(m, v)
 	if rt.config.Disabled {
 		m.tag = Untagged
 		return nil
@@ -128,7 +128,7 @@ func (rt *Runtime) extract(m *meta, keys Keys, c Carrier) error {
 	if rt.propagation.others == nil {
 		return err
 	}
-	tag, otherErr := rt.propagation.others.read(rt, c.Get(keys.Tag), m.tag, keys, c)
+	tag, otherErr := rt.propagation.others.read(rt, v.Tag, m.tag, keys, c)
 	if m.tag = tag; err == nil {
 		err = otherErr
 	}

@@ -49,12 +49,11 @@ func malformed(s string) string {
 	if len(s) == 0 || len(s) > MaxTagLength {
 		return want
 	}
+	if s[0] == '-' || s[len(s)-1] == '-' {
+		return want
+	}
 	for i := range len(s) {
-		c := s[i]
-		switch {
-		case c >= 'a' && c <= 'z', c >= '0' && c <= '9':
-		case c == '-' && i > 0 && i < len(s)-1:
-		default:
+		if !inTags[s[i]] {
 			return want
 		}
 	}
@@ -64,6 +63,14 @@ func malformed(s string) string {
 	}
 	return ""
 }
+
+// inTags tells of each byte whether a tag may have it: every request's tag is looked at.
+var inTags = func() (is [256]bool) {
+	for _, c := range "abcdefghijklmnopqrstuvwxyz0123456789-" {
+		is[c] = true
+	}
+	return is
+}()
 
 // clip bounds what an error quotes of a value that came over the wire.
 func clip(s string) string {

@@ -235,7 +235,7 @@ func (m *meta) setTrace(traceParent, traceState string) {
 
 // injectTrace writes the trace, unless a tracer of the application's has written its own: that knows better. What only was
 // handed on from the arrival (by a proxy, or by persistent metainfo) is nobody's own.
-func (m *meta) injectTrace(keys Keys, c Carrier) {
+func (m *meta) injectTrace(keys *Keys, c Carrier) {
 	if m.traceParent == "" {
 		return
 	}

@@ -89,7 +89,7 @@ func (rt *Runtime) Admit(h HeaderStripper, from Outside) (root bool) {
 	keep := rt.trusted(h, from)
 	rt.Strip(h)
 	if keep != nil {
-		inject(keep, keep.tag, HTTPKeys, h)
+		inject(keep, keep.tag, &HTTPKeys, h)
 	}
 	parent := h.Get(HTTPKeys.TraceParent)
 	Enter(HTTPKeys, h)
@@ -105,7 +105,8 @@ func (rt *Runtime) trusted(h HeaderStripper, from Outside) *meta {
 	var m *meta
 	if t.knows(from.Peer) {
 		m = &meta{}
-		if err := rt.extract(m, HTTPKeys, h); err != nil {
+		v := carriedBy(&HTTPKeys, h)
+		if err := rt.extract(m, &v, &HTTPKeys, h); err != nil {
 			t.refuse(rt, refusedTag, from)
 		}
 		if m.tag != Untagged && rt.colours(m.tag, from) {

@@ -67,7 +67,7 @@ func (o *options) serve(ctx context.Context, c *app.RequestContext) {
 	} else {
 		in.SetClientAddr(c.RemoteAddr())
 	}
-	o.rt.ArriveIn(&in.Arrived, graylib.ProtocolHTTP, graylib.HTTPKeys, request)
+	o.rt.ArriveIn(&in.Arrived, graylib.ProtocolHTTP, &graylib.HTTPKeys, request)
 	arrival := in.Arrival()
 	ctx = in
 

@@ -86,6 +86,7 @@ func (c *clientSide) finish(co *client.Options, _ *utils.Slice) {
 		return
 	}
 	co.MetaHandlers = once(co.MetaHandlers, transmeta.ClientTTHeaderHandler) // the application may have it too
+	oursFirst(co.MetaHandlers)
 	if err := checkTransport(co.Configs.TransportProtocol()); err != nil {
 		co.Proxy = refusal{err}
 		return
@@ -116,6 +117,15 @@ func once(list []remote.MetaHandler, h remote.MetaHandler) []remote.MetaHandler 
 		seen = seen || one == h
 		return again
 	})
+}
+
+// oursFirst has our handler write before TTHeader's where that is the one before it: TTHeader's writes a value beside, and of a message
+// that is empty it is clear that none of ours stands there already.
+func oursFirst(list []remote.MetaHandler) {
+	i := slices.IndexFunc(list, func(h remote.MetaHandler) bool { _, ours := h.(*metaHandler); return ours })
+	if i > 0 && list[i-1] == transmeta.ClientTTHeaderHandler {
+		list[i-1], list[i] = list[i], list[i-1]
+	}
 }
 
 // ErrTransport is wrapped where a client's transport would lose the tag.

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/bytedance/gopkg/cloud/metainfo"
@@ -26,10 +25,10 @@ import (
 type departure struct {
 	graylib.Departed
 	ri     rpcinfo.RPCInfo
-	direct bool           // what it carries is written straight into the message
 	table  *graylib.Table // nil: nothing is chosen here
-	reason graylib.Reason // of the first try, where direct is set; from the moment that sent is
-	sent   atomic.Bool    // the first try is on its way: from here on a message is written for this call
+	reason graylib.Reason // of the first try, see firstTry
+	tried  bool           // there was one
+	direct bool           // what it carries is written straight into the message
 
 	more *further // nil until it is needed; a stream's and that of a call over gRPC is there from the start
 }
@@ -56,8 +55,7 @@ func (d *departure) further() *further {
 	return d.more
 }
 
-// Value implements [context.Context]. Metainfo is left without what an arrival of ours adds only when the message is about to be
-// written straight: middlewares that come between, and calls that never get there, have all of it.
+// Value implements [context.Context].
 func (d *departure) Value(key any) any {
 	if key == rpcinfoKey {
 		return d.ri
@@ -66,13 +64,7 @@ func (d *departure) Value(key any) any {
 	case departureKey:
 		return d
 	case tryKey:
-		if d.sent.Load() {
-			return d
-		}
 		return nil // that of a call which this one is made within is none of ours
-	}
-	if key == metainfoKey && d.sent.Load() {
-		return metainfoBelow(d.Context)
 	}
 	return d.Departed.Value(key)
 }
@@ -94,10 +86,11 @@ func (c *clientSide) depart(next endpoint.Endpoint) endpoint.Endpoint {
 	return func(ctx context.Context, req, resp interface{}) (err error) {
 		ri := rpcinfo.GetRPCInfo(ctx)
 		_, isStream := resp.(*streaming.Result)
-		d := &departure{ri: ri, direct: !isStream && direct(ri)}
+		protocol := ri.Config().TransportProtocol()
+		d := &departure{ri: ri, direct: !isStream && direct(protocol)}
 		if isStream {
 			d.further().streamBegan = time.Now()
-		} else if ri.Config().TransportProtocol()&transport.GRPC != 0 {
+		} else if protocol&transport.GRPC != 0 {
 			d.further() // Kitex's reader has the call's events, and may be late with them
 		}
 		c.rt.DepartIn(ctx, &d.Departed, c.endpoint, (*requestView)(d))
@@ -171,10 +164,10 @@ func (*metaHandler) WriteMeta(ctx context.Context, msg remote.Message) (context.
 		return ctx, nil
 	}
 	switch t := ctx.Value(tryKey{}).(type) {
-	case *departure:
-		t.Call().InjectFor(t.reason, graylib.RPCKeys, carrierOf(msg))
-	case *furtherTry:
-		t.call.InjectFor(t.reason, graylib.RPCKeys, carrierOf(msg))
+	case *firstTry:
+		t.Call().InjectFor(t.reason, &wireKeys, carrierOf(msg))
+	case *anyTry:
+		t.call.InjectFor(t.reason, &wireKeys, carrierOf(msg))
 	}
 	return ctx, nil
 }
@@ -184,7 +177,7 @@ func (*metaHandler) ReadMeta(ctx context.Context, msg remote.Message) (context.C
 	if msg.TransInfo() == nil {
 		return ctx, nil
 	}
-	if kvs := msg.TransInfo().TransStrInfo(); kvs[graylib.RPCKeys.Hops] != "" {
+	if kvs := msg.TransInfo().TransStrInfo(); len(kvs) > 0 && kvs[graylib.RPCKeys.Hops] != "" {
 		if d := departureFrom(ctx); d != nil {
 			d.further().back = comingBack{kvs[graylib.RPCKeys.Hops], kvs[graylib.RPCKeys.Messages]}
 		}

@@ -27,11 +27,8 @@ type arrival struct {
 
 	// Of a call whose values were taken straight out of the message, see serverMeta.
 	read     context.Context                // that it was read in
-	values   map[string]string              // of the message, while they are taken
 	lazy     atomic.Pointer[metainfoValues] // nil: nobody has asked for any
-	left     int32                          // how many of the message's values are neither taken nor Kitex's own
-	took     taken
-	tagged   bool // the caller has sent a tag, and a well-formed one
+	tagged   bool                           // the caller has sent a tag, and a well-formed one
 	straight bool
 
 	served bool // by our middleware
@@ -89,13 +86,15 @@ func (r *registrar) serve(next endpoint.Endpoint) endpoint.Endpoint {
 		a, ok := ctx.Value(arrivalKey{}).(*arrival)
 		if !ok || a.ri != ri {
 			a = &arrival{ri: ri}
-			o.rt.ArriveIn(&a.Arrived, graylib.ProtocolRPC, graylib.RPCKeys, arrivedCarrier{ctx})
+			o.rt.ArriveIn(&a.Arrived, graylib.ProtocolRPC, &graylib.RPCKeys, arrivedCarrier{ctx})
 		}
 		if a.served {
 			return next(ctx, req, resp) // the suite was applied twice
 		}
 		a.served = true
-		r.checkTransport(ri)
+		if !a.straight {
+			r.checkTransport(ri)
+		}
 		r.serving.Add(1)
 		defer r.serving.Add(-1)
 		if a.straight && metainfoKey == nil {

@@ -20,16 +20,19 @@ import (
 // itself: Kitex's own loop ends after six, and would not reach the baseline behind a lane with more dead instances.
 func (c *clientSide) send(next endpoint.Endpoint) endpoint.Endpoint {
 	return func(ctx context.Context, req, resp interface{}) error {
-		ri := rpcinfo.GetRPCInfo(ctx)
-		d := departureFrom(ctx)
-		switch {
-		case d == nil:
-			return next(ctx, req, resp)
-		case d.ri != ri: // a middleware of the application's made it anew: its call is carried, and not tried again
-			return next(inject(ctx, d.Call()), req, resp)
+		d, direct := ctx.(*departure)
+		if !direct { // a middleware of the application's has made a context of its own
+			d = departureFrom(ctx)
+			switch {
+			case d == nil:
+				return next(ctx, req, resp)
+			case d.ri != rpcinfo.GetRPCInfo(ctx): // and the RPCInfo anew: its call is carried, and not tried again
+				return next(inject(ctx, d.Call()), req, resp)
+			}
 		}
+		ri := d.ri
 		_, isStream := resp.(*streaming.Result)
-		repeatable := !isStream && c.idempotent[ri.Invocation().MethodName()]
+		repeatable := !isStream && c.idempotent != nil && c.idempotent[ri.Invocation().MethodName()]
 		for {
 			how, err := c.try(ctx, d, isStream, repeatable, next, req, resp)
 			if how == answered {
@@ -76,13 +79,14 @@ func (c *clientSide) try(ctx context.Context, d *departure, isStream, repeatable
 		out = inject(ctx, d.Call())
 	}
 	err := next(out, req, resp)
-	var fromCallee *remote.TransError
+	if err == nil {
+		if d.table != nil && !isStream && !oneWay(ri) { // how a stream goes on is seen by its events, and of a call without an answer nobody has said anything
+			d.Call().Answered()
+		}
+		return answered, nil
+	}
 	switch {
-	case err == nil && isStream:
-		return answered, nil // how it goes on is seen by its events
-	case err == nil && ri.Invocation().MethodInfo() != nil && ri.Invocation().MethodInfo().OneWay():
-		return answered, nil // nobody has said anything
-	case err == nil, !timedOut(err) && errors.As(err, &fromCallee):
+	case !timedOut(err) && fromCallee(err):
 		d.Call().Answered()
 		return answered, err
 	case errors.Is(err, kerrors.ErrGetConnection):
@@ -100,6 +104,18 @@ func (c *clientSide) try(ctx context.Context, d *departure, isStream, repeatable
 		d.Call().Ended(err)
 	}
 	return unanswered, err
+}
+
+// oneWay tells whether a call has no answer.
+func oneWay(ri rpcinfo.RPCInfo) bool {
+	m := ri.Invocation().MethodInfo()
+	return m != nil && m.OneWay()
+}
+
+// fromCallee tells whether it is the callee who said that a call failed.
+func fromCallee(err error) bool {
+	var said *remote.TransError
+	return errors.As(err, &said)
 }
 
 func timedOut(err error) bool {

@@ -7,7 +7,6 @@ import (
 	"github.com/bytedance/gopkg/cloud/metainfo"
 	"github.com/cloudwego/kitex/pkg/remote"
 	"github.com/cloudwego/kitex/pkg/remote/transmeta"
-	"github.com/cloudwego/kitex/pkg/rpcinfo"
 	"github.com/cloudwego/kitex/transport"
 
 	"github.com/graychain/graychain/pkg/graylib"
@@ -17,72 +16,36 @@ import (
 // message, under the names that metainfo would have written, and so is what goes back. A service can't tell the difference;
 // it spares most of what carrying costs.
 
-// wireKey is a key as metainfo spells it in TTHeader.
-func wireKey(key string) string {
-	k := &graylib.RPCKeys
-	switch key { // in full, because putting the two together allocates
-	case k.Tag:
-		return wireKeys.Tag
-	case k.RequestID:
-		return wireKeys.RequestID
-	case k.TraceParent:
-		return wireKeys.TraceParent
-	case k.TraceState:
-		return wireKeys.TraceState
-	case k.Reason:
-		return wireKeys.Reason
-	case k.Hops:
-		return wireKeys.Hops
-	}
-	return metainfo.PrefixPersistent + key
-}
-
+// wireKeys are our keys as metainfo spells them in TTHeader, on the way out. It has its own spelling for the way back, see RPCKeys.
 var wireKeys = graylib.Keys{
 	Tag:         metainfo.PrefixPersistent + graylib.RPCKeys.Tag,
 	RequestID:   metainfo.PrefixPersistent + graylib.RPCKeys.RequestID,
 	TraceParent: metainfo.PrefixPersistent + graylib.RPCKeys.TraceParent,
 	TraceState:  metainfo.PrefixPersistent + graylib.RPCKeys.TraceState,
 	Reason:      metainfo.PrefixTransient + graylib.RPCKeys.Reason,
-	Hops:        metainfo.PrefixTransient + graylib.RPCKeys.Hops, // on the way out
+	Hops:        metainfo.PrefixTransient + graylib.RPCKeys.Hops,
+	Baggage:     metainfo.PrefixPersistent + graylib.RPCKeys.Baggage,
 }
 
 // direct tells whether the messages of a call are written straight: TTHeader's are, of calls alone.
-func direct(ri rpcinfo.RPCInfo) bool {
-	tp := ri.Config().TransportProtocol()
-	return tp&transport.TTHeader != 0 && tp&transport.GRPC == 0
-}
+func direct(tp transport.Protocol) bool { return tp&transport.TTHeader != 0 && tp&transport.GRPC == 0 }
 
-// onWire carries values in a message's own strings, by the names that metainfo gives them there.
-type onWire map[string]string
+// empty is the strings of a message in which nothing stands yet: what is to be written is looked for in vain before.
+type empty map[string]string
 
 // Get implements [graylib.Carrier].
-func (m onWire) Get(key string) string { return m[wireKey(key)] }
+func (empty) Get(string) string { return "" }
 
 // Set implements [graylib.Carrier].
-func (m onWire) Set(key, value string) {
-	if value == "" {
-		delete(m, wireKey(key))
-		return
-	}
-	m[wireKey(key)] = value
-}
+func (m empty) Set(key, value string) { graylib.MapCarrier(m).Set(key, value) }
 
-// freshOnWire is onWire for a message in which nothing stands yet: what is to be written is written once, and looked for in vain before.
-type freshOnWire map[string]string
-
-// Get implements [graylib.Carrier].
-func (freshOnWire) Get(string) string { return "" }
-
-// Set implements [graylib.Carrier].
-func (m freshOnWire) Set(key, value string) { onWire(m).Set(key, value) }
-
-// carrierOf returns the carrier for what a call writes into a message.
+// carrierOf returns the carrier for what a call writes into a message, by wireKeys.
 func carrierOf(msg remote.Message) graylib.Carrier {
 	m := stringsOf(msg)
 	if len(m) == 0 {
-		return freshOnWire(m)
+		return empty(m)
 	}
-	return onWire(m)
+	return graylib.MapCarrier(m)
 }
 
 // stringsOf returns a message's own strings.
@@ -96,20 +59,41 @@ func stringsOf(msg remote.Message) map[string]string {
 }
 
 // A try of a call over TTHeader is a context. What it carries is written when the message is, maybe by another goroutine, and
-// while a next try has begun: so the reason stands in it. The first one has its place in the departure.
+// while a next try has begun: so the reason stands in it. Metainfo is left without what an arrival of ours adds: middlewares
+// that come before, and calls that never get there, have all of it.
 type tryKey struct{}
 
-// furtherTry is a try after the first one.
-type furtherTry struct {
+// firstTry is the first try in the context of the departure itself, which has the place for it.
+type firstTry departure
+
+// Value implements [context.Context].
+func (t *firstTry) Value(key any) any {
+	if key == rpcinfoKey {
+		return t.ri
+	}
+	if _, ok := key.(tryKey); ok {
+		return t
+	}
+	if key == metainfoKey {
+		return metainfoBelow(t.Context)
+	}
+	return (*departure)(t).Value(key)
+}
+
+// anyTry is another one.
+type anyTry struct {
 	context.Context
 	call   *graylib.Call
 	reason graylib.Reason
 }
 
 // Value implements [context.Context].
-func (t *furtherTry) Value(key any) any {
+func (t *anyTry) Value(key any) any {
 	if _, ok := key.(tryKey); ok {
 		return t
+	}
+	if key == metainfoKey {
+		return metainfoBelow(t.Context)
 	}
 	return t.Context.Value(key)
 }
@@ -117,12 +101,11 @@ func (t *furtherTry) Value(key any) any {
 // straight fixes what the call carries in this try.
 func (d *departure) straight(ctx context.Context) context.Context {
 	reason := d.Call().Reason()
-	if !d.sent.Load() {
-		d.reason = reason
-		d.sent.Store(true)
-		return ctx
+	if ctx != context.Context(d) || d.tried {
+		return &anyTry{ctx, d.Call(), reason}
 	}
-	return &furtherTry{ctx, d.Call(), reason}
+	d.tried, d.reason = true, reason
+	return (*firstTry)(d)
 }
 
 // comingBack is what a callee sent back with an answer.
@@ -161,21 +144,20 @@ var _ metainfoHandler = serverMeta{}
 // ReadMeta implements [remote.MetaHandler].
 func (h serverMeta) ReadMeta(ctx context.Context, msg remote.Message) (context.Context, error) {
 	ri := msg.RPCInfo()
-	if !direct(ri) {
+	if !direct(ri.Config().TransportProtocol()) {
 		return h.metainfoHandler.ReadMeta(ctx, msg)
 	}
-	a := &arrival{ri: ri, straight: true, read: ctx, values: msg.TransInfo().TransStrInfo()}
-	if a.left = int32(len(a.values)); a.left > 0 && a.values[transmeta.HeaderIDLServiceName] != "" {
-		a.left--
-	}
-	t := (*taking)(a)
-	h.rt.ArriveIn(&a.Arrived, graylib.ProtocolRPC, graylib.RPCKeys, t)
+	a := &arrival{ri: ri, straight: true, read: ctx}
+	values := msg.TransInfo().TransStrInfo()
+	var ours graylib.Carried
+	left := read(values, &ours)
+	h.rt.ArriveWith(&a.Arrived, &ours, graylib.ProtocolRPC, &wireKeys, graylib.MapCarrier(values))
+	a.tagged = ours.Tag != "" && ours.Tag == string(a.Arrival().Tag())
 	others := false
-	if a.left > 0 {
-		t.remove()
-		others = hasMetainfo(a.values)
+	if left > 0 {
+		remove(values, &ours)
+		others = hasMetainfo(values)
 	}
-	a.values = nil
 	switch {
 	case others:
 		return h.metainfoHandler.ReadMeta((*before)(a), msg)
@@ -201,66 +183,46 @@ func (h serverMeta) WriteMeta(ctx context.Context, msg remote.Message) (context.
 	return ctx, err
 }
 
-// taking is an arrival as the Carrier that it takes its values from, out of the message: they are no business of metainfo's. Baggage is
-// others' too, and stays. A message has few values, and one that has none left isn't searched: looking a key up
-// takes longer than all else here.
-type taking arrival
-
-// taken is a set of keys that were found in a message.
-type taken uint8
-
-// Get implements [graylib.Carrier].
-func (t *taking) Get(key string) string {
-	k := &graylib.RPCKeys
-	if t.left == 0 && (t.took == 0 || key != k.Tag) { // the tag alone is read again
-		return ""
+// read reads what a message bears of ours, and returns how many values it has beside that are not Kitex's own. A message has few values,
+// and one that has none left isn't searched: looking a key up takes longer than all else here.
+func read(values map[string]string, ours *graylib.Carried) (left int) {
+	left = len(values)
+	if left > 0 && values[transmeta.HeaderIDLServiceName] != "" {
+		left--
 	}
-	switch key {
-	case k.Tag:
-		v := t.take(0)
-		if v != "" {
-			t.tagged = graylib.Tag(v).Valid()
-		}
-		return v
-	case k.RequestID:
-		return t.take(1)
-	case k.TraceParent:
-		return t.take(2)
-	case k.TraceState:
-		return t.take(3)
-	case k.Reason:
-		return t.take(4)
-	case k.Hops:
-		return t.take(5)
-	}
-	return t.values[wireKey(key)]
+	k := &wireKeys
+	ours.Tag = valueOf(values, k.Tag, &left)
+	ours.RequestID = valueOf(values, k.RequestID, &left)
+	ours.TraceParent = valueOf(values, k.TraceParent, &left)
+	ours.TraceState = valueOf(values, k.TraceState, &left)
+	ours.Reason = valueOf(values, k.Reason, &left)
+	ours.Hops = valueOf(values, k.Hops, &left)
+	return left
 }
 
-// takenKeys are the keys as they stand in a message, by their places in a set.
-var takenKeys = [...]string{wireKeys.Tag, wireKeys.RequestID, wireKeys.TraceParent, wireKeys.TraceState, wireKeys.Reason, wireKeys.Hops}
-
-// take returns the value of a key; the same one again where it was taken before.
-func (t *taking) take(place int) string {
-	bit := taken(1) << place
-	v := t.values[takenKeys[place]]
-	if v != "" && t.took&bit == 0 {
-		t.took |= bit
-		t.left--
+// valueOf returns one of the values of which so many are left.
+func valueOf(values map[string]string, key string, left *int) (v string) {
+	if *left > 0 {
+		if v = values[key]; v != "" {
+			*left--
+		}
 	}
 	return v
 }
 
-// remove takes what was found out of the message itself, for others that read it.
-func (t *taking) remove() {
-	for place, key := range takenKeys {
-		if t.took&(1<<place) != 0 {
-			delete(t.values, key)
+// remove takes what was read out of the message, for others that read it: it is no business of metainfo's. Baggage is others' too, and
+// stays.
+func remove(values map[string]string, ours *graylib.Carried) {
+	k := &wireKeys
+	for _, of := range [...]struct{ key, value string }{
+		{k.Tag, ours.Tag}, {k.RequestID, ours.RequestID}, {k.TraceParent, ours.TraceParent}, {k.TraceState, ours.TraceState},
+		{k.Reason, ours.Reason}, {k.Hops, ours.Hops},
+	} {
+		if of.value != "" {
+			delete(values, of.key)
 		}
 	}
 }
-
-// Set implements [graylib.Carrier]; nothing is ever set.
-func (*taking) Set(string, string) {}
 
 // hasMetainfo tells whether there is metainfo among the strings of a message.
 func hasMetainfo(values map[string]string) bool {
