@@ -158,17 +158,3 @@ func extract(m *meta, v *Carried) (err error) {
 	}
 	return err
 }
-
-// printable returns s where it is at most limit bytes of visible ASCII (and spaces), else "": such a value can go on over
-// every carrier (CR, LF and NUL pass TTHeader and break HTTP and gRPC).
-func printable(s string, limit int) string {
-	if len(s) > limit {
-		return ""
-	}
-	for i := range len(s) {
-		if s[i] < 0x20 || s[i] > 0x7e {
-			return ""
-		}
-	}
-	return s
-}

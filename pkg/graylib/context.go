@@ -98,20 +98,3 @@ func traceID(traceParent string) string {
 	}
 	return s[3:35]
 }
-
-// isLowerHex tells of each byte whether it is a lower-case hexadecimal digit: every request's trace is looked at.
-var isLowerHex = func() (is [256]bool) {
-	for _, c := range "0123456789abcdef" {
-		is[c] = true
-	}
-	return is
-}()
-
-func lowerHex(s string) bool {
-	for i := range len(s) {
-		if !isLowerHex[s[i]] {
-			return false
-		}
-	}
-	return true
-}

@@ -41,7 +41,7 @@ func (l laneRoutes) slot(tag Tag) *laneRoute {
 func (t Tag) hash() uint {
 	h := uint64(len(t))
 	for ; len(t) > 8; t = t[8:] {
-		h = mix(h ^ four(t) ^ four(t[4:])<<32)
+		h = mix(h ^ eight(string(t)))
 	}
 	if len(t) >= 4 {
 		return uint(mix(h ^ four(t) ^ four(t[len(t)-4:])<<32))
