@@ -84,6 +84,7 @@ func TestForgetAndListAnew(t *testing.T) {
 	eventually(t, "what was stored later is the baseline's", func() bool { return f.base.all(f.after) })
 	f.put(nil)
 	strays := f.send(f.producer(""), "gray", 10)
+	f.source.readAt(time.Now().Add(strayWait + time.Second)) // later than these, too
 	eventually(t, "unlisted, it is the baseline's", func() bool { return f.base.all(strays) })
 	boundary := f.storedAfter()
 	f.put(func(l *graylib.Lane) { l.Listed = boundary.Add(boundaryMargin) })
