@@ -70,7 +70,7 @@
 // the application's ConsumeFromWhere applies), and what fails is not retried: as without graylib. So there is an edge when a
 // lane comes or goes. The baseline still handles what was stored before it saw the lane come, and what comes as soon as it sees
 // it gone: a message may be handled by both. It is left out by both only where an instance is in the registry before its consumer
-// has begun (start the consumer first, as the services here do), or was killed and still is in the registry. Where the service
+// has begun (start the consumer first), or was killed and still is in the registry. Where the service
 // isn't in the registry the brokers' answer is up to 1 s old: what comes within that of the last instance's leaving is left out by
 // both, as is what comes until the brokers miss one whose host is gone (120 s). Their clocks may be 2 s ahead of the instance's.
 //
