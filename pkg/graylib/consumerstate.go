@@ -12,8 +12,9 @@ type ConsumerState struct {
 	Model         MessageModel      `json:"model,omitempty"` // empty from a graylib that didn't say it yet: clustering, as most are
 	Subscriptions map[string]string `json:"subscriptions"`   // the application's own: topic -> expression
 	Suspended     bool              `json:"suspended,omitempty"`
-	Groups        []GroupState      `json:"groups,omitempty"` // those that it is a member of now
-	Counts        []MessageCount    `json:"counts,omitempty"` // since the start of the process
+	Groups        []GroupState      `json:"groups,omitempty"`   // those that it is a member of now
+	Unjoined      map[string]string `json:"unjoined,omitempty"` // groups of lanes listed since its start that it couldn't join yet, and why; it goes on trying
+	Counts        []MessageCount    `json:"counts,omitempty"`   // since the start of the process
 	Tallies       []GroupTally      `json:"tallies,omitempty"`
 }
 

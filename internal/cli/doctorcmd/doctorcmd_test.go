@@ -321,6 +321,13 @@ func TestFindings(t *testing.T) {
 		}, nil, true, []string{
 			"✘ rules a at a-3 refuses what is published: revision 8: no", "-> graychain rules edit", "! instances a (gray) at a-4 isn't ready: consumer g: no broker",
 		}},
+		{"an instance that can't join a lane's group", func(t *testing.T, s *system) {
+			s.instance(t, "", graylib.Status{Instance: "a-3", Consumers: []graylib.ConsumerState{{
+				Group: "g", Subscriptions: map[string]string{"T": "*"}, Unjoined: map[string]string{"g_gray": "broker has no master"},
+			}}})
+		}, nil, true, []string{
+			"✘ instances a at a-3 can't join group g_gray, and consumes on in the others: broker has no master", "-> mend that; it goes on trying",
+		}},
 		{"messages off in one", func(t *testing.T, s *system) { s.instance(t, "", graylib.Status{Instance: "a-3", Messages: "off"}) }, nil, true, []string{
 			"✘ messages message grayscale is off in a at a-3, and on in 2 others: what the ones mark the others don't tell apart",
 			"-> set GRAY_MESSAGES=on everywhere, or off everywhere",

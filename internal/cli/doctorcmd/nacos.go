@@ -3,6 +3,7 @@ package doctorcmd
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -115,6 +116,11 @@ func (d *doctor) checkInstances(published int64) {
 		}
 		if !s.Ready {
 			d.add(warning, "instances", "", "%s isn't ready: %s", name, strings.Join(s.NotReady, "; "))
+		}
+		for _, c := range s.Consumers {
+			for _, group := range slices.Sorted(maps.Keys(c.Unjoined)) {
+				d.add(failed, "instances", "mend that; it goes on trying", "%s can't join group %s, and consumes on in the others: %s", name, group, c.Unjoined[group])
+			}
 		}
 		messages[s.Messages] = append(messages[s.Messages], name)
 		d.checkClock("clocks", name, in.Ahead, time.Second)

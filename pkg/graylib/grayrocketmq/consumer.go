@@ -39,7 +39,8 @@ type Consumer struct {
 	subs      []*subscription
 	suspended bool
 	joined    []joined
-	lanes     *lanesSeen // where it broadcasts
+	unjoined  map[string]string // groups of lanes listed since the first join that can't be joined yet, and why; replaced, never changed
+	lanes     *lanesSeen        // where it broadcasts
 	keeper    *keeper
 	unlist    func() // takes the consumer off the runtime's list
 	down      *shutdown
@@ -236,6 +237,9 @@ func (c *Consumer) shutdown(k *keeper, unlist func()) error {
 		k.stop()
 	}
 	n := c.leaveAll()
+	if k != nil {
+		k.leaves.Wait()
+	}
 	if c.lanes != nil { // the keeper, which made it, has ended
 		c.lanes.close()
 	}

@@ -17,8 +17,11 @@ const (
 	retryMost  = 10 * time.Second
 )
 
-// keeper keeps a consumer a member of the groups that its instance belongs to, by the rules in force. One goroutine of it
-// joins and leaves.
+// keeper keeps a consumer a member of the groups that its instance belongs to, by the rules in force.
+//
+// The first time all groups are joined in order, or none: <group>'s first offsets are set last. Until then the instance isn't ready. What
+// is listed later is joined group by group, and what fails there is tried again, told (log, status), and keeps nobody from working: no
+// other group, and not the instance, which goes on with the groups that it has.
 type keeper struct {
 	c       *Consumer
 	ctx     context.Context
@@ -27,7 +30,9 @@ type keeper struct {
 	done    chan struct{}
 	unwatch func()
 	told    string // what was logged last, so that it isn't repeated
+	settled bool   // the first join has succeeded
 	stopped sync.Once
+	leaves  sync.WaitGroup // of groups that are being left, beside everything else
 }
 
 func newKeeper(c *Consumer) *keeper {
@@ -63,7 +68,7 @@ func permanent(err error) bool {
 	return errors.Is(err, ErrNotSupported) || errors.Is(err, ErrInvalidOption)
 }
 
-// stop ends the keeping. Groups stay joined.
+// stop ends the keeping. Groups stay joined; those that are being left are so still (leaves).
 func (k *keeper) stop() {
 	k.stopped.Do(func() {
 		k.unwatch()
@@ -102,7 +107,7 @@ func (k *keeper) run(err error) {
 	}
 }
 
-// tell says why the consumer isn't ready, in the log once per reason.
+// tell says why groups aren't joined, in the log once per reason.
 func (k *keeper) tell(err error) {
 	if s := err.Error(); s != k.told {
 		k.told = s
@@ -167,14 +172,11 @@ func (k *keeper) reconcile(ctx context.Context) error {
 	c.joined = staying
 	c.mu.Unlock()
 
-	for _, m := range leaving {
-		k.leave(ctx, m)
+	for _, m := range leaving { // a handler may take as long as the drain limit allows
+		k.leaves.Go(func() { k.leave(ctx, m) })
 	}
-	if len(join) > 0 {
-		if err := k.join(ctx, subs, join, prepare); err != nil {
-			c.rt.SetReady(c.component(), err.Error())
-			return err
-		}
+	if err := k.joinAll(ctx, subs, join, prepare); err != nil {
+		return err
 	}
 	k.told = ""
 	if id.Tag != graylib.Untagged && !known {
@@ -183,6 +185,7 @@ func (k *keeper) reconcile(ctx context.Context) error {
 		c.rt.SetReady(c.component(), why)
 		return nil // the rules' coming makes the next try
 	}
+	k.settled = true
 	if len(subs) > 0 && len(c.Groups()) == 0 {
 		c.log().Info("this instance's lane is not listed: it joins no group until it is", "tag", id.Tag)
 	}
@@ -191,6 +194,38 @@ func (k *keeper) reconcile(ctx context.Context) error {
 	}
 	c.rt.SetReady(c.component(), "")
 	return nil
+}
+
+// joinAll joins groups: at first all of them or none, later each by itself.
+func (k *keeper) joinAll(ctx context.Context, subs []*subscription, join, prepare []place) error {
+	c := k.c
+	if !k.settled {
+		if len(join) == 0 {
+			return nil
+		}
+		err := k.join(ctx, subs, join, prepare)
+		if err != nil {
+			c.rt.SetReady(c.component(), err.Error())
+		}
+		return err
+	}
+	errs := make([]error, len(join))
+	var all sync.WaitGroup
+	for i, p := range join {
+		all.Go(func() { errs[i] = k.join(ctx, subs, []place{p}, nil) })
+	}
+	all.Wait()
+	unjoined := make(map[string]string)
+	for i, p := range join {
+		if errs[i] != nil {
+			unjoined[p.group] = errs[i].Error()
+			errs[i] = fmt.Errorf("group %q: %w", p.group, errs[i])
+		}
+	}
+	c.mu.Lock()
+	c.unjoined = unjoined
+	c.mu.Unlock()
+	return errors.Join(errs...)
 }
 
 func (k *keeper) leave(ctx context.Context, m joined) {

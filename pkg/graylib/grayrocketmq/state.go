@@ -2,6 +2,7 @@ package grayrocketmq
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -21,6 +22,7 @@ func (c *Consumer) State() graylib.ConsumerState {
 	for _, sub := range c.subs {
 		s.Subscriptions[sub.topic] = sub.expression()
 	}
+	s.Unjoined = maps.Clone(c.unjoined)
 	members := slices.Clone(c.joined)
 	c.mu.Unlock()
 	if s.Model = graylib.ModelClustering; c.broadcasting() {
