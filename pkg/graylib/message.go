@@ -9,8 +9,8 @@ const ResultSkipped = "skipped"
 // MarkTag returns the tag that a message sent in ctx bears (design/messages.md, "Marking"): the context's own; else that of
 // a mark rule for this service and the topic; else what own says, the producer's mark function (nil = none); else the
 // own tag where the own lane has colourFromNode and the context never arrived from anywhere. What a
-// lane with propagate: false coloured marks nothing. A malformed tag of own counts
-// as untagged, is counted, and logged once. msg is what rules can see of the message.
+// lane with propagate: false coloured marks nothing. Of own a malformed tag, and that of a lane that isn't listed or is retired, count
+// as none, are counted, and logged once each: configuration alone colours. msg is what rules can see of the message.
 func (rt *Runtime) MarkTag(ctx context.Context, topic string, msg Request, own func() Tag) Tag {
 	if rt.config.Disabled {
 		return Untagged
@@ -30,8 +30,12 @@ func (rt *Runtime) MarkTag(ctx context.Context, topic string, msg Request, own f
 		if err != nil {
 			rt.malformedTag(err)
 		}
-		if tag != Untagged {
+		switch {
+		case tag == Untagged:
+		case rt.mayColour(tag):
 			return tag
+		default:
+			rt.unlistedMark(tag)
 		}
 	}
 	if tag, propagate := rt.nodeColour(); !m.arrived() && propagate {

@@ -30,6 +30,7 @@ func TestMarkTag(t *testing.T) {
 	unmarked := func(lanes ...graylib.Lane) markRules {
 		return markRules{testRules: testRules{Rules: graylib.NoRules, lanes: lanes}}
 	}
+	retired := func(l *graylib.Lane) { l.State = graylib.LaneRetired }
 	notOn := func(l *graylib.Lane) { l.ColourFromNode, l.Propagate = true, false }
 	tests := []struct {
 		name     string
@@ -38,19 +39,23 @@ func TestMarkTag(t *testing.T) {
 		incoming string
 		own      graylib.Tag
 		want     graylib.Tag
-		counted  int64
+		counted  int64 // as malformed
+		unlisted int64
 	}{
-		{"nothing says a tag", baselineSelf, unmarked(), "", "", "", 0},
-		{"the context first", graySelf, marked(lane("gray", fromNode)), "blue", "own", "blue", 0},
-		{"then a rule", graySelf, marked(lane("gray", fromNode)), started, "own", "rule", 0},
-		{"then the producer's function", graySelf, unmarked(lane("gray", fromNode)), started, "own", "own", 0},
-		{"then the node, started", graySelf, unmarked(lane("gray", fromNode)), started, "", "gray", 0},
-		{"the node, arrived: the context has it", graySelf, marked(lane("gray", fromNode)), "", "own", "gray", 0},
-		{"the node's lane doesn't colour", graySelf, unmarked(lane("gray", nil)), started, "", "", 0},
-		{"the node's lane puts nothing on the wire", graySelf, unmarked(lane("gray", notOn)), started, "", "", 0},
-		{"the node's lane puts nothing on the wire, arrived", graySelf, unmarked(lane("gray", notOn)), "", "", "", 0},
-		{"a malformed tag of the function", baselineSelf, unmarked(), started, "Own", "", 1},
-		{"a reserved word of the function", baselineSelf, unmarked(), "", "none", "", 1},
+		{"nothing says a tag", baselineSelf, unmarked(), "", "", "", 0, 0},
+		{"the context first, listed or not: it is carried", graySelf, marked(lane("gray", fromNode)), "blue", "own", "blue", 0, 0},
+		{"then a rule", graySelf, marked(lane("gray", fromNode)), started, "own", "rule", 0, 0},
+		{"then the producer's function", graySelf, unmarked(lane("gray", fromNode), lane("own", nil)), started, "own", "own", 0, 0},
+		{"a function's tag that isn't listed", baselineSelf, unmarked(lane("gray", nil)), started, "own", "", 0, 1},
+		{"a function's tag that is retired", baselineSelf, unmarked(lane("own", retired)), started, "own", "", 0, 1},
+		{"a function's tag that isn't listed, then the node", graySelf, unmarked(lane("gray", fromNode)), started, "own", "gray", 0, 1},
+		{"then the node, started", graySelf, unmarked(lane("gray", fromNode)), started, "", "gray", 0, 0},
+		{"the node, arrived: the context has it", graySelf, marked(lane("gray", fromNode)), "", "own", "gray", 0, 0},
+		{"the node's lane doesn't colour", graySelf, unmarked(lane("gray", nil)), started, "", "", 0, 0},
+		{"the node's lane puts nothing on the wire", graySelf, unmarked(lane("gray", notOn)), started, "", "", 0, 0},
+		{"the node's lane puts nothing on the wire, arrived", graySelf, unmarked(lane("gray", notOn)), "", "", "", 0, 0},
+		{"a malformed tag of the function", baselineSelf, unmarked(), started, "Own", "", 1, 0},
+		{"a reserved word of the function", baselineSelf, unmarked(), "", "none", "", 1, 0},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -65,6 +70,9 @@ func TestMarkTag(t *testing.T) {
 			}
 			if got := rt.Status().MalformedTags; got != tt.counted {
 				t.Errorf("%d malformed tags counted, want %d", got, tt.counted)
+			}
+			if got := rt.Status().UnlistedMarks; got != tt.unlisted {
+				t.Errorf("%d unlisted marks counted, want %d", got, tt.unlisted)
 			}
 			if tt.own == "" && rt.MarkTag(ctx, "t", noRequest{}, nil) != tt.want {
 				t.Error("no function marks otherwise than one that says nothing")

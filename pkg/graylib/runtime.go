@@ -29,8 +29,10 @@ type Runtime struct {
 	telemetryList telemetries
 
 	malformedTags atomic.Int64
+	unlistedMarks atomic.Int64
 	propagation   propagation
 	logMalformed  sync.Once
+	logUnlisted   sync.Once
 
 	mu       sync.Mutex
 	notReady map[string]string // component -> why
@@ -214,6 +216,14 @@ func (rt *Runtime) malformedTag(err error) {
 	rt.logMalformed.Do(func() {
 		rt.Logger().Warn("a request or message bears a malformed tag and counts as untagged; "+
 			"further ones are counted in "+StatusPath+" and not logged", "error", err)
+	})
+}
+
+func (rt *Runtime) unlistedMark(tag Tag) {
+	rt.unlistedMarks.Add(1)
+	rt.logUnlisted.Do(func() {
+		rt.Logger().Warn("a producer's own mark function names a lane that the rules don't list, or that is retired: the message isn't marked with it; "+
+			"further ones are counted in "+StatusPath+" and not logged", "tag", tag)
 	})
 }
 

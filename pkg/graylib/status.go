@@ -22,6 +22,7 @@ type Status struct {
 	Ejected          map[string][]Ejected `json:"ejected,omitempty"`          // by endpoint: what is left out now
 	Ejections        int64                `json:"ejections"`                  // since the start
 	MalformedTags    int64                `json:"malformedTags"`              // seen on the wire since the start
+	UnlistedMarks    int64                `json:"unlistedMarks,omitempty"`    // tags of producers' own mark functions that colour nothing: no lane of theirs is listed, or it is retired
 	StrippedHeaders  int64                `json:"strippedHeaders"`            // taken off requests from outside since the start
 	Stripped         map[string]int64     `json:"stripped,omitempty"`         // the same by name
 	Trust            *TrustStatus         `json:"trust,omitempty"`            // where a trusted source is configured
@@ -37,7 +38,8 @@ func (rt *Runtime) Status() Status {
 	id := rt.Identity()
 	s := Status{
 		Service: id.Service, Tag: id.Tag, Instance: id.Instance, Addr: id.Addr, Started: rt.started, Disabled: rt.config.Disabled,
-		Messages: "off", Rules: rt.rules.Status(), Routes: rt.Routes(), Ejected: rt.Ejected(), Ejections: rt.Ejections(), MalformedTags: rt.malformedTags.Load(), StrippedHeaders: rt.propagation.stripper.total.Load(),
+		Messages: "off", Rules: rt.rules.Status(), Routes: rt.Routes(), Ejected: rt.Ejected(), Ejections: rt.Ejections(), MalformedTags: rt.malformedTags.Load(), UnlistedMarks: rt.unlistedMarks.Load(),
+		StrippedHeaders: rt.propagation.stripper.total.Load(),
 	}
 	if !rt.config.MessagesOff {
 		s.Messages = "on"

@@ -136,12 +136,17 @@ func (rt *Runtime) colours(tag Tag, from Outside) bool {
 	if rt.config.Disabled {
 		return false
 	}
-	lane, listed := rt.Rules().Lane(tag)
-	if !listed || lane.State == LaneRetired {
+	if !rt.mayColour(tag) {
 		rt.propagation.trust.refuse(rt, refusedLane, from)
 		return false
 	}
 	return true
+}
+
+// mayColour tells whether the rules list a tag's lane, and it isn't retired: another one's tag colours nothing.
+func (rt *Runtime) mayColour(tag Tag) bool {
+	lane, listed := rt.Rules().Lane(tag)
+	return listed && lane.State != LaneRetired
 }
 
 func (t *trust) refuse(rt *Runtime, why refusal, from Outside) {

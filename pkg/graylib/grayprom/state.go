@@ -22,6 +22,7 @@ var (
 	refusedDesc        = desc("rules_refused", "1 while the newest rules document is refused and an older one stays in force.")
 	refusalsDesc       = desc("rules_refusals_total", "Rules documents that were refused.")
 	malformedDesc      = desc("malformed_tags_total", "Malformed tags seen on the wire; each counted as untagged.")
+	unlistedDesc       = desc("unlisted_marks_total", "Tags of producers' own mark functions whose lane isn't listed or is retired; none was written.")
 	strippedDesc       = desc("stripped_headers_total", "Headers taken off requests from outside.")
 	droppedDesc        = desc("dropped_events_total", "Events that did not reach the observer.")
 	ejectionsDesc      = desc("ejections_total", "Instances that this process ejected.", "endpoint")
@@ -35,7 +36,7 @@ var (
 // Describe implements [prometheus.Collector].
 func (state) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
-		readyDesc, revisionDesc, refusedDesc, refusalsDesc, malformedDesc, strippedDesc, droppedDesc, ejectionsDesc, ejectedDesc, instancesDesc,
+		readyDesc, revisionDesc, refusedDesc, refusalsDesc, malformedDesc, unlistedDesc, strippedDesc, droppedDesc, ejectionsDesc, ejectedDesc, instancesDesc,
 		journalEventsDesc, journalBacklogDesc,
 	} {
 		ch <- d
@@ -57,6 +58,7 @@ func (s state) Collect(ch chan<- prometheus.Metric) {
 	gauge(refusedDesc, truth(st.Rules.Refusal != ""))
 	count(refusalsDesc, st.Rules.Refusals)
 	count(malformedDesc, st.MalformedTags)
+	count(unlistedDesc, st.UnlistedMarks)
 	count(strippedDesc, st.StrippedHeaders)
 	count(droppedDesc, st.DroppedEvents)
 

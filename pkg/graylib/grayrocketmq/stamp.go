@@ -11,8 +11,8 @@ import (
 	"github.com/graychain/graychain/pkg/graylib"
 )
 
-// MarkFunc gives the tag of a message whose context has none and that no mark rule matches; Untagged = leave it so. It
-// must not block, and not change the message.
+// MarkFunc gives the tag of a message whose context has none and that no mark rule matches; Untagged = leave it so. A tag
+// whose lane the rules don't list, or that is retired, counts as none, and is counted. It must not block, and not change the message.
 type MarkFunc func(ctx context.Context, msg *primitive.Message) graylib.Tag
 
 // reserved are the properties that nobody but graylib writes. The trace's are not among them: a tracer may have set them.

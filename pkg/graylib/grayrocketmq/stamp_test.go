@@ -30,7 +30,7 @@ func unitRuntime(t *testing.T, tag graylib.Tag, r *graylibtest.Rules, opts ...gr
 
 // TestMarking goes through the order of design/messages.md.
 func TestMarking(t *testing.T) {
-	rules := listed(graylib.ModeAll, "gray", "node")
+	rules := listed(graylib.ModeAll, "gray", "node", "mine")
 	rules.List[1].ColourFromNode = true
 	rules.MarkFunc = func(producer, topic string, msg graylib.Request) (graylib.Tag, bool) {
 		v, _ := msg.Value(graylib.FromProperty, "user", 0)
@@ -56,6 +56,7 @@ func TestMarking(t *testing.T) {
 		{"the node", "node", context.Background(), "", "", "node", "node"},
 		{"a node without colourFromNode", "gray", context.Background(), "", "", "", "gray"},
 		{"nothing", "", context.Background(), "", "", "", ""},
+		{"the function's unlisted tag", "", context.Background(), "", "unlisted", "", ""},
 		{"the function's nonsense", "", context.Background(), "", "N O", "", ""},
 		{"arrived without a tag", "", nil, "", "", "", ""},
 	} {
