@@ -49,7 +49,7 @@ check-full-routing: ## of check-full only rules, faults of Nacos, restarts and l
 
 .PHONY: test
 test: ## unit tests, with the race detector [PKG=./pkg/... RUN=regexp]
-	@pkgs=$${PKG:-$$($(UNIT))}; $(WITH_SERVERS) scripts/gotest.sh -race -timeout 10m $(runflag) $$pkgs
+	@pkgs=$${PKG:-$$($(UNIT))}; $(WITH_SERVERS) scripts/gotest.sh -race -timeout 15m $(runflag) $$pkgs
 
 # FULL_MESSAGES runs the tests of pkg/graylib/grayrocketmq that it is given, with their figures.
 FULL_MESSAGES = GRAYCHAIN_E2E_FULL=1 $(WITH_SERVERS) scripts/gotest.sh -count=1 -v -timeout 30m ./pkg/graylib/grayrocketmq -run

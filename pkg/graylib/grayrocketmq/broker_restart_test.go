@@ -57,7 +57,6 @@ func ownServers(t *testing.T, o localinfra.Options) (context.Context, *localinfr
 // spans and what was handled after the broker had last written the offsets to its disk, which it does every 5 s, and first 10 s
 // after its start.
 func TestBrokerKilledAndRestarted(t *testing.T) {
-	onlyInFull(t)
 	const queues = 4
 	state := t.TempDir()
 	ctx, servers := ownServers(t, localinfra.Options{State: state})
