@@ -8,8 +8,8 @@ import (
 // been carried out).
 func (m *Machine) LockAnswered(now, sentAt time.Time, granted bool, err error) {
 	if m.busy != DoLock {
-		if granted && m.state == Idle {
-			m.state = Unlock // nobody wants it any more
+		if granted && m.state == Idle { // nobody wants it any more
+			m.renewed, m.state = sentAt, Unlock
 		}
 		return
 	}

@@ -172,3 +172,29 @@ func TestOffsetIsReadAfterSettling(t *testing.T) {
 		t.Errorf("action %d of a queue that isn't wanted any more, want an unlock", do.Kind)
 	}
 }
+
+// A lock that is granted when nobody waits for the answer any more is given back: it would keep the others out until it lapses.
+func TestLateGrantIsUnlocked(t *testing.T) {
+	now := time.Unix(1_000_000, 0)
+	me := "h@" + InstanceName("a", "gray", Own, []string{"t"}, "1")
+	r := NewRoster(time.Minute)
+	r.Read(now, []string{me})
+	m := NewMachine(me, Config{}, r)
+	m.Want(now, true)
+	if a := m.Next(now); a.Kind != DoLock {
+		t.Fatalf("the machine wants %+v, not a lock", a)
+	}
+	sent := now
+	m.Connection(now, false)
+	m.Connection(now, true)
+	m.Want(now, false)
+	now = now.Add(time.Second)
+	m.LockAnswered(now, sent, true, nil)
+	if a := m.Next(now); a.Kind != DoUnlock {
+		t.Fatalf("in state %s the machine wants %+v, not an unlock", m.State(), a)
+	}
+	m.UnlockAnswered(now, nil)
+	if !m.Settled() {
+		t.Errorf("state %s after the unlock, want %s", m.State(), Idle)
+	}
+}
