@@ -30,6 +30,7 @@ type Consumer struct {
 	from        time.Time // of ConsumeFromTimestamp
 	counts      counter
 	tallies     tallies
+	held        heldOffsets
 	live        liveness
 	slow        slowWatch
 	guard       *idempotency.Guard // nil without WithIdempotency

@@ -160,10 +160,14 @@ func (q *laneQueue) do(s *remoting.Session, a ownership.Action) error {
 		answered(func(time.Time) { q.machine.UnlockForDone() })
 	case ownership.DoRead:
 		var offset int64
-		offset, err = q.committed(ctx, s)
+		if offset, err = q.committed(ctx, s); err == nil {
+			q.m.c.held.note(group, q.q, offset)
+		}
 		answered(func(now time.Time) { q.machine.OffsetRead(now, offset, err) })
 	case ownership.DoCommit:
-		err = s.SetConsumerOffset(ctx, s.Addr(), group, q.q, a.Offset)
+		if err = s.SetConsumerOffset(ctx, s.Addr(), group, q.q, a.Offset); err == nil {
+			q.m.c.held.note(group, q.q, a.Offset)
+		}
 		answered(func(time.Time) { q.machine.CommitAnswered(a.Offset, err) })
 	case ownership.DoUnlock:
 		err = s.Unlock(ctx, s.Addr(), group, q.m.id, queue)
@@ -179,19 +183,6 @@ func (q *laneQueue) do(s *remoting.Session, a ownership.Action) error {
 		}
 	}
 	return err
-}
-
-// committed reads the queue's offset. Where none is stored the queue is newer than the group, and all in it is its; that is
-// stored at once, so that others see that the group has begun on it.
-func (q *laneQueue) committed(ctx context.Context, s *remoting.Session) (int64, error) {
-	offset, found, err := s.ConsumerOffset(ctx, s.Addr(), q.m.place.group, q.q)
-	if err != nil || found {
-		return offset, err
-	}
-	if offset, err = s.MinOffset(ctx, s.Addr(), q.q); err != nil {
-		return 0, err
-	}
-	return offset, s.SetConsumerOffset(ctx, s.Addr(), q.m.place.group, q.q, offset)
 }
 
 // pullHold is how long a broker may hold a pull that finds nothing.
