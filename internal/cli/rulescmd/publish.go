@@ -33,13 +33,14 @@ func newGet(deps Deps) *cobra.Command {
 }
 
 func newApply(deps Deps) *cobra.Command {
-	return &cobra.Command{
+	var mayLose bool
+	cmd := &cobra.Command{
 		Use:   "apply FILE|-",
 		Short: "Publish a rules document as the next revision",
 		Long: `Checks a file and publishes it as the next revision, by compare-and-set: it sets the revision, and the time "listed" of lanes
 that are new, and keeps comments and layout. A file with a revision is refused when another one has been published since; a
 file without one replaces whatever is published. A file that lacks a published lane is refused: ` + "`graychain lanes retire`" + ` and
-` + "`graychain lanes forget`" + ` end a lane.`,
+` + "`graychain lanes forget`" + ` end a lane. Where nothing is published, or a text that can't be read, Nacos's history tells which lanes there are.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			content, err := readInput(cmd, args[0])
@@ -58,13 +59,19 @@ file without one replaces whatever is published. A file that lacks a published l
 				return err
 			}
 			defer done()
-			result, err := rules.Apply(ctx, store, content)
+			var opts []rules.Option
+			if mayLose {
+				opts = append(opts, rules.MayLoseLanes())
+			}
+			result, err := rules.Apply(ctx, store, content, opts...)
 			if err != nil {
 				return report(cmd, name, err)
 			}
 			return writeResult(cmd, addr, result)
 		},
 	}
+	cmd.Flags().BoolVar(&mayLose, "may-lose-lanes", false, "publish though neither what is published nor Nacos's history tells which lanes the services have; messages that wait for a lane that the file lacks are lost")
+	return cmd
 }
 
 // writeResult says what publishing came to.

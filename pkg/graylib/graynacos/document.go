@@ -1,8 +1,6 @@
 package graynacos
 
 import (
-	"time"
-
 	"github.com/graychain/graychain/pkg/graylib"
 	"github.com/graychain/graychain/pkg/graylib/rules"
 )
@@ -27,11 +25,11 @@ func newDocument(content string) (*document, error) {
 	return &document{content: content, doc: doc, rules: compiled}, nil
 }
 
-// follows tells whether d may take the place of old (nil = there was none).
-func (d *document) follows(old *document, now time.Time) error {
+// follows tells whether d may take the place of old (nil = there was none), by what its reader knows.
+func (d *document) follows(old *document, r rules.Reading) error {
 	var before *rules.Document
 	if old != nil {
 		before = old.doc
 	}
-	return rules.CheckTransition(before, d.doc, now)
+	return rules.CheckTransition(before, d.doc, r)
 }

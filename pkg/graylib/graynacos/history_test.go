@@ -229,6 +229,9 @@ func TestLiveHistoryAndInstances(t *testing.T) {
 		}
 		return nil
 	})
+	if _, err := rules.Apply(t.Context(), client, []byte("revision: 7\nlanes: []\n")); !errors.Is(err, rules.ErrLane) {
+		t.Errorf("a file without the lane after the deletion: %v, want ErrLane", err)
+	}
 	result, err := rules.Rollback(t.Context(), client, 2)
 	if err != nil || result.Revision != 4 || !strings.HasPrefix(string(result.Content), "# 1\n") {
 		t.Errorf("rollback of a deleted document: %+v, %v", result, err)

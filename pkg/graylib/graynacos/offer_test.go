@@ -17,12 +17,21 @@ func TestPushedDocuments(t *testing.T) {
 		time.Sleep(45 * time.Second)
 		synctest.Wait()
 
+		readAt := s.Status().ReadAt
 		f.set(doc(2, "gray"), true)
 		wantStatus(t, s, 2, originNacos)
+		if got := s.Status().ReadAt; !got.Equal(readAt) { // pushes are delayed, and strays rely on it
+			t.Errorf("a push says that the rules were the newest at %v, want %v, when they were read", got, readAt)
+		}
+		pushed := time.Now()
 		for range 30 { // the reads that lag refuse nothing
 			time.Sleep(100 * time.Millisecond)
 			synctest.Wait()
 			wantStatus(t, s, 2, originNacos)
+		}
+
+		if got := s.Status().ReadAt; got.Before(pushed) {
+			t.Errorf("read at %v, before the push at %v", got, pushed)
 		}
 
 		// A push that was overtaken, is empty or no good is left to the reads: they say what is published.

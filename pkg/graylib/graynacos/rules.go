@@ -53,6 +53,7 @@ type Rules struct {
 	refusals int64
 	lastRead string
 	everRead bool
+	attended attendance
 	away     bool
 	unkept   *document // in force, and not written to the disk yet
 	watchers map[*func(graylib.Rules)]struct{}
@@ -79,8 +80,9 @@ func newRules(c *cluster, log *slog.Logger, o options, d disk, client func() (co
 // Rules implements [graylib.RulesSource].
 func (s *Rules) Rules() graylib.Rules { return *s.inForce.Load() }
 
-// Status implements [graylib.RulesSource]. ReadAt is the time at which the read began; it is zero for a document from the
-// disk that Nacos hasn't confirmed.
+// Status implements [graylib.RulesSource]. ReadAt is the time at which the newest read began that gave the document in force then;
+// what came with a push since is newer, and is read at once. It is zero for a document that no read has given: one from the disk that
+// Nacos hasn't confirmed, or the very first one in the moment between its push and its read.
 func (s *Rules) Status() graylib.RulesStatus {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -151,7 +153,7 @@ func (s *Rules) load() {
 		d, err = newDocument(string(content))
 	}
 	if err == nil {
-		err = d.follows(nil, time.Now())
+		err = d.follows(nil, rules.Reading{At: time.Now()})
 	}
 	if err != nil {
 		s.log.Warn("the rules document on disk is no good and is left alone", "path", s.disk.path, "error", flat(err))
@@ -246,6 +248,7 @@ func (s *Rules) take(content string, began time.Time) (changed bool) {
 	defer s.mu.Unlock()
 	changed = !s.everRead || content != s.lastRead
 	s.lastRead, s.everRead = content, true
+	s.attended.read(began, changed)
 	if s.away {
 		s.away = false
 		s.log.Info("the rules can be read again", "nacos", s.cluster.String())
@@ -253,6 +256,7 @@ func (s *Rules) take(content string, began time.Time) (changed bool) {
 	switch {
 	case s.current != nil && content == s.current.content:
 		s.origin, s.readAt = originNacos, began
+		s.attended.confirmed()
 		if s.refusal != "" {
 			s.refusal = ""
 			s.log.Info("the rules document is the one in force again", "revision", s.revision())
@@ -271,7 +275,8 @@ func (s *Rules) take(content string, began time.Time) (changed bool) {
 }
 
 // offer takes over what came with a push where it may follow the one in force: a read right after it may still give the older
-// text. Whatever else is said of a push's text is left to the reads that follow it: pushes overtake each other.
+// text. Whatever else is said of a push's text is left to the reads that follow it: pushes overtake each other. For the same reason a push vouches for nothing: when the
+// rules were last known to be the newest stays what the reads say.
 func (s *Rules) offer(content string, at time.Time) {
 	if strings.TrimSpace(content) == "" {
 		return
@@ -282,9 +287,9 @@ func (s *Rules) offer(content string, at time.Time) {
 	if s.current != nil && s.current.content == content {
 		return
 	}
-	if d, err := newDocument(content); err == nil && d.follows(s.current, time.Now()) == nil {
+	if d, err := newDocument(content); err == nil && d.follows(s.current, s.attended.pushed(at)) == nil {
 		s.pushedAt = at
-		s.accept(d, at)
+		s.accept(d)
 	}
 }
 
@@ -293,7 +298,7 @@ func (s *Rules) offer(content string, at time.Time) {
 func (s *Rules) judge(content string, began time.Time) {
 	d, err := newDocument(content)
 	if err == nil {
-		err = d.follows(s.current, time.Now())
+		err = d.follows(s.current, s.attended.reading(time.Now()))
 	}
 	if errors.Is(err, rules.ErrRevision) && began.Before(s.pushedAt.Add(staleFor)) {
 		return // the read lags behind the push; what says so for longer is refused
@@ -302,13 +307,15 @@ func (s *Rules) judge(content string, began time.Time) {
 		s.refuse(err)
 		return
 	}
-	s.accept(d, began)
+	s.readAt = began
+	s.attended.confirmed()
+	s.accept(d)
 }
 
-// accept puts a document in force that Nacos told of at a time. It is called with the lock held; keep follows without it.
-func (s *Rules) accept(d *document, at time.Time) {
+// accept puts a document in force that Nacos told of. It is called with the lock held; keep follows without it.
+func (s *Rules) accept(d *document) {
 	old := s.revision()
-	s.refusal, s.readAt = "", at
+	s.refusal = ""
 	s.putInForce(d, originNacos)
 	s.log.Info("rules in force", "revision", s.revision(), "before", old)
 	s.unkept = d

@@ -5,9 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"regexp"
-	"slices"
-	"strconv"
 	"time"
 
 	"github.com/graychain/graychain/pkg/graylib"
@@ -15,6 +12,10 @@ import (
 
 // ErrUnconfirmed is wrapped where a document was published, but reading it back still gave an older one.
 var ErrUnconfirmed = errors.New("published, but not visible yet")
+
+// ErrLanesUnknown is wrapped where nobody can tell which lanes the services have: what is published doesn't say it, and the store
+// has no history that does.
+var ErrLanesUnknown = errors.New("nobody can tell which lanes the services have")
 
 // Times and bounds of publishing. Reads lag writes by some 100 ms, and Nacos's client reads a key 5 times a second at most.
 const (
@@ -33,13 +34,28 @@ type Result struct {
 	Notes    []string  // what the author should know, one line each
 }
 
+// Option sets one thing of [Apply].
+type Option func(*publisher)
+
+// MayLoseLanes lets [Apply] publish where it would return [ErrLanesUnknown]. What waits for a lane that the services have and the file
+// lacks, or lists at another time, is lost; services that were not away refuse such a file.
+func MayLoseLanes() Option { return func(p *publisher) { p.mayLose = true } }
+
 // Apply publishes a file's text as the next revision of the document: it reads the current one, prepares the text
 // ([Prepare]), checks that it may follow ([CheckTransition]), publishes it by compare-and-set, and waits until it can be
 // read back. Where someone else published in between, it starts anew: a file that names its revision is stale then, and
 // refused. A file without a lane that is published is refused too, with [ErrLane]: [Drop] takes lanes out. On any error but
 // [ErrUnconfirmed] nothing has been changed by Apply, unless the error is the store's own.
-func Apply(ctx context.Context, store Store, content []byte) (Result, error) {
-	return newPublisher(store).modify(ctx, func([]byte) ([]byte, error) { return content, nil })
+//
+// Where nothing is published, or a text that nobody can read, the file follows what the services have by the store's history
+// ([Historian]). Where that doesn't tell either, the error wraps [ErrLanesUnknown], but for a file without a revision that is to be
+// the very first document: services that have any refuse it.
+func Apply(ctx context.Context, store Store, content []byte, opts ...Option) (Result, error) {
+	p := newPublisher(store)
+	for _, set := range opts {
+		set(&p)
+	}
+	return p.modify(ctx, func([]byte) ([]byte, error) { return content, nil })
 }
 
 // Modify publishes what change makes of the current document's text (nil = nothing is published). Where someone else
@@ -69,9 +85,10 @@ func Drop(ctx context.Context, store Store, tag graylib.Tag, until time.Time) (R
 }
 
 type publisher struct {
-	store  Store
-	now    func() time.Time
-	leaves graylib.Tag // the lane that may leave; empty = none
+	store   Store
+	now     func() time.Time
+	leaves  graylib.Tag // the lane that may leave; empty = none
+	mayLose bool        // publish though nobody can tell which lanes the services have
 }
 
 func newPublisher(store Store) publisher { return publisher{store: store, now: time.Now} }
@@ -94,6 +111,9 @@ func (p publisher) once(ctx context.Context, change func(current []byte) ([]byte
 		return Result{}, err
 	}
 	was := readPublished(published)
+	if err := p.recall(ctx, &was); err != nil {
+		return Result{}, err
+	}
 	content, err := change(was.text())
 	if err != nil {
 		return Result{}, err
@@ -115,7 +135,7 @@ func (p publisher) once(ctx context.Context, change func(current []byte) ([]byte
 	if own, err := Parse(content); err == nil {
 		judged.lines = own.lines // the author knows the lines of the file
 	}
-	if err := errors.Join(CheckTransition(was.doc, &judged, now), checkPublication(was.doc, &judged, p.leaves, now)); err != nil {
+	if err := mayFollow(was.known(), &judged, p.leaves, now); err != nil {
 		return result, err
 	}
 	if err := p.store.Publish(ctx, next, sum); err != nil {
@@ -127,12 +147,12 @@ func (p publisher) once(ctx context.Context, change func(current []byte) ([]byte
 
 // prepare returns the text to publish, nil where it is published already.
 func (p publisher) prepare(content []byte, was *published) ([]byte, error) {
-	if was.broken {
-		return was.repair(content, p.now())
+	if was.broken || was.doc == nil {
+		return was.replace(content, p.mayLose, p.now())
 	}
 	next, err := Prepare(content, was.doc, p.now())
-	if err != nil || was.doc == nil {
-		return next, err
+	if err != nil {
+		return nil, err
 	}
 	doc, err := Parse(content)
 	if err != nil {
@@ -175,108 +195,4 @@ func pause(ctx context.Context, d time.Duration) error {
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
-}
-
-// published is what the store holds.
-type published struct {
-	content []byte
-	doc     *Document // nil = nothing; of a broken document, what could be read of it
-	broken  bool
-	opaque  bool // broken, and its lanes couldn't be read
-	notes   []string
-}
-
-var revisionLine = regexp.MustCompile(`(?m)^\x{feff}?revision:[ \t]*([0-9]{1,18})[ \t]*(?:#.*)?\r?$`)
-
-// readPublished reads what is published; a broken document, that someone left there by hand, as far as it goes: its
-// revision and its lanes' times must not be lost when it is replaced.
-func readPublished(content []byte) published {
-	p := published{content: content}
-	if len(bytes.TrimSpace(content)) == 0 {
-		return p
-	}
-	doc, problems, err := read(content)
-	if err == nil && len(problems) == 0 {
-		p.doc = doc
-		return p
-	}
-	p.broken = true
-	p.notes = []string{"what was published could not be read by anyone, and has been replaced: " + firstProblem(invalid(problems), err)}
-	if err != nil {
-		p.opaque, doc = true, &Document{}
-	}
-	lanes := doc.Lanes
-	doc.Lanes = nil
-	for _, l := range lanes {
-		if l.Tag != graylib.Untagged && l.Tag.Valid() && !l.Listed.IsZero() && doc.laneIndex(l.Tag) < 0 {
-			doc.Lanes = append(doc.Lanes, l)
-		}
-	}
-	if m := revisionLine.FindSubmatch(content); doc.Revision <= 0 && m != nil {
-		doc.Revision, _ = strconv.ParseInt(string(m[1]), 10, 64)
-	}
-	p.doc = doc
-	return p
-}
-
-func firstProblem(errs ...error) string {
-	for _, err := range errs {
-		var bad *InvalidError
-		if errors.As(err, &bad) {
-			return bad.Problems[0].String()
-		}
-	}
-	return "it is broken"
-}
-
-// text returns what is published, nil where nothing is.
-func (p published) text() []byte {
-	if p.doc == nil {
-		return nil
-	}
-	return p.content
-}
-
-func (p published) revision() int64 {
-	if p.doc == nil {
-		return 0
-	}
-	return p.doc.Revision
-}
-
-// repair is [Prepare] where what is published is broken. The author may have fixed the very text, so lanes that couldn't
-// be read keep the times that the file gives them.
-func (p *published) repair(content []byte, now time.Time) ([]byte, error) {
-	doc, err := Parse(content)
-	if err != nil {
-		return nil, err
-	}
-	if p.doc.Revision == 0 {
-		p.doc.Revision = doc.Revision
-	}
-	switch {
-	case p.doc.Revision == 0:
-		return nil, doc.at("revision", ErrRevision, "is missing, and what is published is too broken to look it up: write the last good revision, which the services' status tells")
-	case doc.Revision != 0 && doc.Revision != p.doc.Revision:
-		return nil, stale(doc, p.doc.Revision)
-	}
-	if p.opaque {
-		var errs []error
-		for i, l := range doc.Lanes {
-			if l.Listed.IsZero() {
-				errs = append(errs, doc.at(fmt.Sprintf("lanes[%d].listed", i), ErrNotListed,
-					fmt.Sprintf("is missing in lane %s, and what is published is too broken to look it up: copy the time from the text that `graychain rules get` shows", l.Tag)))
-			}
-		}
-		if err := errors.Join(errs...); err != nil {
-			return nil, err
-		}
-	}
-	known := *p.doc
-	for _, l := range doc.Lanes {
-		if known.laneIndex(l.Tag) < 0 && !l.Listed.IsZero() {
-			known.Lanes = append(slices.Clip(known.Lanes), l)
-		}
-	}
-	return prepare(content, doc, &known, p.doc.Revision+1, now)
 }

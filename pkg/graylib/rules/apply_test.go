@@ -139,7 +139,7 @@ func TestApply(t *testing.T) {
 		content   string
 		want      string // published afterwards
 		result    Result
-		err       error
+		err       error // ErrLanesUnknown: without MayLoseLanes
 	}{
 		{"first", "", "lanes: [{tag: gray}]\n", "revision: 1\nlanes: [{tag: gray, listed: 2000-01-01T00:00:00Z}]\n", Result{Changed: true, Revision: 1}, nil},
 		{"next", publishedGray, "# mine\nlanes: [{tag: blue}, {tag: gray}]\n", "# mine\nrevision: 13\nlanes: [{tag: blue, listed: 2000-01-01T00:00:00Z}, {tag: gray, listed: 1999-12-31T10:00:00Z}]\n", Result{Changed: true, Revision: 13, Previous: 12}, nil},
@@ -153,6 +153,9 @@ func TestApply(t *testing.T) {
 		{"invalid", publishedGray, "lanes: 1\n", publishedGray, Result{}, ErrInvalid},
 		{"emptied", publishedGray, "", publishedGray, Result{}, ErrInvalid},
 		{"what is published is blank", " \n", "revision: 4\n", "revision: 5\n", Result{Changed: true, Revision: 5}, nil},
+		{"blank, and nobody can tell the lanes", " \n", "revision: 4\n", " \n", Result{}, ErrLanesUnknown},
+		{"blank, the very first", " \n", "lanes: []\n", "revision: 1\nlanes: []\n", Result{Changed: true, Revision: 1}, nil},
+		{"no YAML, and nobody can tell the lanes", publishedGray + "]\n", publishedGray, publishedGray + "]\n", Result{}, ErrLanesUnknown},
 		{"what is published is broken", publishedGray + "colour: x\n", publishedGray, strings.Replace(publishedGray, "12", "13", 1),
 			Result{Changed: true, Revision: 13, Previous: 12, Notes: []string{"what was published could not be read by anyone, and has been replaced: line 5: colour: unknown field; want one of revision, lanes, messages, marks"}}, nil},
 		{"broken, listed is looked up", publishedGray + "colour: x\n", "lanes: [{tag: gray}]\n", "revision: 13\nlanes: [{tag: gray, listed: 1999-12-31T10:00:00Z}]\n",
@@ -171,7 +174,11 @@ func TestApply(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				store := storeWith(tt.published)
 				began := time.Now()
-				got, err := Apply(t.Context(), store, []byte(tt.content))
+				opts := []Option{MayLoseLanes()}
+				if errors.Is(tt.err, ErrLanesUnknown) {
+					opts = nil
+				}
+				got, err := Apply(t.Context(), store, []byte(tt.content), opts...)
 				if !errors.Is(err, tt.err) || (err == nil) != (tt.err == nil) {
 					t.Fatalf("Apply: %v, want %v", err, tt.err)
 				}
@@ -193,6 +200,65 @@ func TestApply(t *testing.T) {
 				}
 				if took := time.Since(began); got.Changed && (took < store.lag || took > time.Second) {
 					t.Errorf("returned after %v; a change is read back after %v", took, store.lag)
+				}
+			})
+		})
+	}
+}
+
+// TestApplyKnowsTheLanesByTheHistory: where what is published doesn't tell which lanes the services have, the history does. A service
+// that was never away takes what is published then.
+func TestApplyKnowsTheLanesByTheHistory(t *testing.T) {
+	const twelve, gray = "ago 1h;" + publishedGray, "  - {tag: gray, listed: 1999-12-31T10:00:00Z}\n"
+	const notYAML = "revision: 13\nlanes:\n\t- tag: gray\n"
+	for _, tt := range []struct {
+		name      string
+		published []string
+		broken    error // of the history
+		file      string
+		want      string // published afterwards; "" = refused
+		err       error
+		text      string // of the error
+	}{
+		{"not YAML, the file lacks the lane", []string{twelve, notYAML}, nil, "lanes: []\n", "", ErrLane, "gray is missing"},
+		{"not YAML, the file moves its listing", []string{twelve, notYAML}, nil, "lanes:\n  - {tag: gray, listed: 1999-12-31T11:00:00Z}\n", "", ErrLane, "was listed at 1999-12-31T10:00:00Z"},
+		{"not YAML", []string{twelve, notYAML}, nil, "lanes:\n  - {tag: gray}\n  - {tag: blue}\n", "revision: 14\nlanes:\n" + gray + "  - {tag: blue, listed: 2000-01-01T00:00:00Z}\n", nil, ""},
+		{"not YAML, a lane that nobody knows", []string{twelve, notYAML}, nil, "lanes:\n" + gray + "  - {tag: blue, listed: 1999-12-31T10:00:00Z}\n", "", ErrLane, "blue is not published yet"},
+		{"not YAML, made of it", []string{twelve, notYAML}, nil, "revision: 13\nlanes:\n" + gray, "revision: 14\nlanes:\n" + gray, nil, ""},
+		{"not YAML, made of another", []string{twelve, notYAML}, nil, "revision: 12\nlanes:\n" + gray, "", ErrStale, "12 is stale, revision 13 is published"},
+		{"not YAML, no revision", []string{twelve, "]\n"}, nil, "lanes:\n" + gray, "revision: 13\nlanes:\n" + gray, nil, ""},
+		{"broken, the lane taken out too", []string{twelve, "revision: 13\ncolour: x\n"}, nil, "lanes: []\n", "", ErrLane, "gray is missing"},
+		{"broken after the lane was dropped by hand", []string{twelve, "revision: 13\n", "revision: 14\ncolour: x\n"}, nil, "lanes: []\n", "", ErrLane, "gray is missing"},
+		{"deleted", []string{twelve, ""}, nil, "revision: 12\n", "", ErrLane, "gray is missing"},
+		{"deleted, with a higher revision", []string{twelve, ""}, nil, "revision: 13\n", "", ErrLane, "gray is missing"},
+		{"deleted, whole", []string{twelve, ""}, nil, "revision: 13\nlanes:\n" + gray, "revision: 14\nlanes:\n" + gray, nil, ""},
+		{"deleted, without a revision", []string{twelve, ""}, nil, "lanes:\n  - {tag: gray}\n", "revision: 13\nlanes:\n" + gray, nil, ""},
+		{"deleted, stale", []string{twelve, ""}, nil, "revision: 11\nlanes:\n" + gray, "", ErrStale, "11 is stale, revision 12 was published last"},
+		{"deleted after the lane had been forgotten", []string{"ago 3h;" + publishedForgotten, "ago 10m;revision: 13\n", ""}, nil, "lanes: []\n", "revision: 14\nlanes: []\n", nil, ""},
+		{"the history is lost", []string{""}, nil, "revision: 12\nlanes:\n" + gray, "", ErrLanesUnknown, "the history has no good document"},
+		{"the history can't be had", []string{twelve, notYAML}, errors.New("memory: no right to"), "revision: 13\nlanes:\n" + gray, "", ErrLanesUnknown, "the history can't be asked: memory: no right to"},
+		{"the history can't be had, broken alone", []string{twelve, publishedGray + "colour: x\n"}, errors.New("memory: no right to"), "lanes:\n  - {tag: gray}\n", "revision: 13\nlanes:\n" + gray, nil, ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) { // it is 2000-01-01T00:00:00Z
+				m := &memory{broken: tt.broken}
+				for _, c := range tt.published {
+					m.put(c)
+				}
+				before := len(m.versions)
+				_, err := Apply(t.Context(), m, []byte(tt.file))
+				if !errors.Is(err, tt.err) || err != nil && !strings.Contains(err.Error(), tt.text) {
+					t.Errorf("error %v, want %v with %q", err, tt.err, tt.text)
+				}
+				if tt.want == "" && len(m.versions) != before || tt.want != "" && string(m.current()) != tt.want {
+					t.Errorf("published:\n%s\nwant:\n%s", m.current(), tt.want)
+				}
+				if m.broken = nil; tt.want == "" || tt.err != nil {
+					return
+				}
+				history, _ := m.History(t.Context(), 0)
+				if last, highest := servicesHave(history, time.Now()); !same(last, mustParse(t, tt.want)) || highest != last.Revision {
+					t.Errorf("a service that was never away doesn't take it: it has %+v, the highest is %d", last, highest)
 				}
 			})
 		})

@@ -66,7 +66,7 @@ func FuzzParse(f *testing.F) {
 		if err != nil {
 			t.Fatalf("prepared a document that isn't read: %v", err)
 		}
-		if err := CheckTransition(nil, prepared, time.Now()); err != nil {
+		if err := CheckTransition(nil, prepared, Reading{At: time.Now()}); err != nil {
 			t.Errorf("prepared a document that may not be published: %v", err)
 		}
 	})

@@ -48,7 +48,7 @@ func (v *Version) Judge() {
 		v.Problem = firstProblem(err)
 		return
 	}
-	if err := CheckTransition(nil, p.doc, v.At); err != nil {
+	if err := CheckTransition(nil, p.doc, Reading{At: v.At}); err != nil {
 		var bad *transitionError
 		if errors.As(err, &bad) {
 			v.Problem = bad.problem.String()
@@ -65,8 +65,8 @@ func (v *Version) Judge() {
 //     does one that is being forgotten, until [Drop] takes it out.
 //   - A lane that has been forgotten since is listed anew.
 //
-// [CheckTransition] holds against the highest revision that the history or the store knows: the services may have it,
-// whatever someone has published by hand since. The notes of the result say what differs from the earlier revision. It may
+// [CheckTransition] holds against what a service has that was never away, whatever someone has published by hand since, and the
+// new revision is higher than all that the history or the store knows. The notes of the result say what differs from the earlier revision. It may
 // be called again after any error. Of several versions with the revision the newest good one is taken.
 func Rollback(ctx context.Context, store Historian, revision int64) (Result, error) {
 	p := newPublisher(store)
@@ -92,12 +92,14 @@ func (p publisher) rollback(ctx context.Context, store Historian, revision int64
 	}
 	was := readPublished(published)
 	result := Result{Revision: was.revision(), Previous: was.revision()}
-	to, last := pick(append([]Version{{Content: published}}, history...), revision)
+	now := p.now()
+	versions := append([]Version{{Content: published}}, history...)
+	to := pick(versions, revision)
 	if to == nil {
 		return result, fmt.Errorf("revision %d: %w: it has %s (Nacos keeps 30 days by default)", revision, ErrNoVersion, revisions(history))
 	}
-	now := p.now()
-	next, notes, err := restored(to, last, now)
+	last, highest := servicesHave(versions, now)
+	next, notes, err := restored(to, last, highest+1, now)
 	if err != nil {
 		return result, err
 	}
@@ -105,7 +107,7 @@ func (p publisher) rollback(ctx context.Context, store Historian, revision int64
 	if err != nil {
 		return result, err
 	}
-	if err := errors.Join(CheckTransition(last, doc, now), checkPublication(last, doc, "", now)); err != nil {
+	if err := mayFollow(last, doc, "", now); err != nil {
 		return result, err
 	}
 	if err := store.Publish(ctx, next, sum); err != nil {
@@ -115,21 +117,38 @@ func (p publisher) rollback(ctx context.Context, store Historian, revision int64
 	return result, p.confirm(ctx, next, doc.Revision)
 }
 
-// pick returns the newest good version of a revision, and the good document of the highest one.
-func pick(versions []Version, revision int64) (to []byte, last *Document) {
+// pick returns the newest good version of a revision, nil where there is none.
+func pick(versions []Version, revision int64) []byte {
 	for _, v := range versions {
-		v.Judge()
-		if v.Problem != "" {
-			continue
-		}
-		if v.Revision == revision && to == nil {
-			to = v.Content
-		}
-		if last == nil || v.Revision > last.Revision {
-			last, _ = Parse(v.Content)
+		if v.Judge(); v.Problem == "" && v.Revision == revision {
+			return v.Content
 		}
 	}
-	return to, last
+	return nil
+}
+
+// servicesHave goes through what was published, the newest first, as a service that was never away did: it returns the
+// document which that one has in force (nil = none), and the highest revision of the good ones. A service that started or was away
+// meanwhile may have another.
+func servicesHave(versions []Version, now time.Time) (last *Document, highest int64) {
+	for i, v := range slices.Backward(versions) {
+		if v.Judge(); v.Problem != "" {
+			continue
+		}
+		doc, err := Parse(v.Content)
+		if err != nil {
+			continue
+		}
+		highest = max(highest, doc.Revision)
+		replaced := now // until then it was judged again and again
+		if i > 0 && !versions[i-1].At.IsZero() {
+			replaced = versions[i-1].At
+		}
+		if CheckTransition(last, doc, Reading{At: replaced, Since: v.At}) == nil {
+			last = doc
+		}
+	}
+	return last, highest
 }
 
 // revisions lists the revisions of good versions, for people.
@@ -160,14 +179,14 @@ func revisions(history []Version) string {
 	return b.String()
 }
 
-// restored makes the text that puts an earlier text in force after last, and says what it keeps of last.
-func restored(earlier []byte, last *Document, now time.Time) (text []byte, notes []string, err error) {
+// restored makes the text of a revision that puts an earlier text in force after last, and says what it keeps of last.
+func restored(earlier []byte, last *Document, revision int64, now time.Time) (text []byte, notes []string, err error) {
 	doc, err := Parse(earlier)
 	if err != nil {
 		return nil, nil, err
 	}
 	want := *doc
-	want.Revision = last.Revision + 1
+	want.Revision = revision
 	want.Lanes = slices.Clone(doc.Lanes)
 	for i := range want.Lanes {
 		l := &want.Lanes[i]

@@ -20,11 +20,21 @@ import (
 // memory is a config centre that remembers everything.
 type memory struct {
 	versions []Version // oldest first; nil content = deleted
+	broken   error     // why the history can't be had
 	race     func()    // called before the next publishing
 }
 
+// put takes a text as published now, or some time ago where it begins with "ago 1h;".
 func (m *memory) put(content string) {
 	v := Version{At: time.Now()}
+	if rest, ok := strings.CutPrefix(content, "ago "); ok {
+		ago, text, _ := strings.Cut(rest, ";")
+		d, err := time.ParseDuration(ago)
+		if err != nil {
+			panic(err)
+		}
+		v.At, content = v.At.Add(-d), text
+	}
 	if content != "" {
 		v.Content = []byte(content)
 	}
@@ -63,6 +73,9 @@ func (m *memory) Publish(_ context.Context, content []byte, cas string) error {
 }
 
 func (m *memory) History(context.Context, int) ([]Version, error) {
+	if m.broken != nil {
+		return nil, m.broken
+	}
 	out := slices.Clone(m.versions)
 	slices.Reverse(out)
 	for i := range out {
@@ -90,7 +103,9 @@ messages: [{consumer: a, baseline: ignore, ignore: [blue]}]
 func TestRollback(t *testing.T) {
 	future := time.Now().Add(time.Hour).UTC().Truncate(time.Second).Format(timeLayout)
 	past := time.Now().Add(-time.Hour).UTC().Truncate(time.Second).Format(timeLayout)
+	anew := time.Now().Add(-20 * time.Minute).UTC().Truncate(time.Second).Format(timeLayout)
 	forgetting := "revision: 2\nlanes:\n  - {tag: gray, listed: 2026-01-01T00:00:00Z, state: retired, until: " + future + "}\n"
+	forgotten := strings.Replace(forgetting, future, past, 1)
 	for _, tt := range []struct {
 		name      string
 		published []string
@@ -105,17 +120,21 @@ func TestRollback(t *testing.T) {
 			notes: []string{"lane blue was listed since: it stays, retired, until it is forgotten"}},
 		{name: "and forth again", published: []string{rollFirst, rollSecond, strings.Replace(rollFirst, "revision: 1", "revision: 3", 1) + "  - {tag: blue, listed: 2026-01-02T00:00:00Z, state: retired}\n"}, to: 2,
 			want: strings.Replace(rollSecond, "revision: 2", "revision: 4", 1)},
-		{name: "the time a lane was listed anew is kept", published: []string{rollFirst, "revision: 4\nlanes: [{tag: gray, listed: 2026-03-01T00:00:00Z}]\n"}, to: 1,
-			want: strings.NewReplacer("revision: 1", "revision: 5", "2026-01-01", "2026-03-01").Replace(rollFirst)},
-		{name: "a lane that was forgotten is listed anew", published: []string{rollFirst, "revision: 4\n"}, to: 1,
+		{name: "the time a lane was listed anew is kept", published: []string{"ago 5h;" + rollFirst, "ago 2h;" + forgotten, "ago 30m;revision: 3\n", "revision: 4\nlanes: [{tag: gray, listed: " + anew + "}]\n"}, to: 1,
+			want: strings.NewReplacer("revision: 1", "revision: 5", "2026-01-01T00:00:00Z", anew).Replace(rollFirst)},
+		{name: "a time that was moved by hand isn't", published: []string{rollFirst, "revision: 4\nlanes: [{tag: gray, listed: 2026-03-01T00:00:00Z}]\n"}, to: 1,
+			want: strings.Replace(rollFirst, "revision: 1", "revision: 5", 1)},
+		{name: "a lane that was forgotten is listed anew", published: []string{"ago 5h;" + rollFirst, "ago 2h;" + forgotten, "revision: 4\n"}, to: 1,
 			want:  strings.NewReplacer("revision: 1", "revision: 5", "2026-01-01T00:00:00Z", "NOW").Replace(rollFirst),
 			notes: []string{"lane gray had been forgotten since: it is listed anew"}},
+		{name: "a lane that was dropped by hand is still the services'", published: []string{rollFirst, "revision: 100\n"}, to: 1,
+			want: strings.Replace(rollFirst, "revision: 1", "revision: 101", 1)},
 		{name: "a lane that is being forgotten stays so", published: []string{rollFirst, forgetting}, to: 1,
 			want:  strings.NewReplacer("revision: 1", "revision: 3", "- tag: gray # ours\n    listed: 2026-01-01T00:00:00Z\n", "- tag: gray # ours\n    until: "+future+"\n    listed: 2026-01-01T00:00:00Z\n    state: retired\n").Replace(rollFirst),
 			notes: []string{"lane gray is being forgotten: it stays retired"}},
 		{name: "back to a lane that was being forgotten, and has been listed anew", to: 2,
-			published: []string{rollFirst, strings.Replace(forgetting, future, past, 1), "revision: 3\n", "revision: 4\nlanes: [{tag: gray, listed: 2026-03-01T00:00:00Z}]\n"},
-			want:      "revision: 5\nlanes:\n  - {tag: gray, listed: 2026-03-01T00:00:00Z, state: retired}\n",
+			published: []string{"ago 5h;" + rollFirst, "ago 2h;" + forgotten, "ago 30m;revision: 3\n", "revision: 4\nlanes: [{tag: gray, listed: " + anew + "}]\n"},
+			want:      "revision: 5\nlanes:\n  - {tag: gray, listed: " + anew + ", state: retired}\n",
 			notes:     []string{"lane gray was being forgotten then, and has been listed anew since: it stays listed"}},
 		{name: "a lane whose time has passed stays too: something may be left", published: []string{"revision: 1\n", strings.Replace(forgetting, future, past, 1)}, to: 1,
 			want:  "revision: 3\nlanes:\n  - tag: gray\n    listed: 2026-01-01T00:00:00Z\n    state: retired\n    until: " + past + "\n",
@@ -193,7 +212,7 @@ func TestRollbackIsAlwaysSafe(t *testing.T) {
 		p := publisher{store: m, now: func() time.Time { return clock }}
 		docs := []*Document{}
 		for revision := int64(1); revision <= int64(rapid.IntRange(1, 6).Draw(rt, "revisions")); revision++ {
-			clock = clock.Add(time.Duration(rapid.IntRange(1, 50).Draw(rt, "pause")) * time.Second)
+			clock = clock.Add(time.Duration(rapid.IntRange(1, 80).Draw(rt, "pause")) * time.Second)
 			doc := &Document{Revision: revision}
 			var last *Document
 			if len(docs) > 0 {
@@ -213,12 +232,12 @@ func TestRollbackIsAlwaysSafe(t *testing.T) {
 				case was == nil:
 				case !was.Until.IsZero() && !clock.Before(was.Until.Add(ForgetDelay)): // it leaves
 				case what == 0 && was.Until.IsZero():
-					doc.Lanes = append(doc.Lanes, Lane{Tag: tag, Listed: was.Listed, State: graylib.LaneRetired, Until: clock.Add(time.Second)})
+					doc.Lanes = append(doc.Lanes, Lane{Tag: tag, Listed: was.Listed, State: graylib.LaneRetired, Until: clock.Add(ForgetNotice)})
 				default:
 					doc.Lanes = append(doc.Lanes, *was)
 				}
 			}
-			if err := CheckTransition(last, doc, clock); err != nil {
+			if err := CheckTransition(last, doc, Reading{At: clock, Since: clock}); err != nil {
 				rt.Fatalf("the test's own history: %v", err)
 			}
 			text, err := edited([]byte("revision: 0\n"), doc, func(e *textEditor) error { return e.set(e.root, "revision", fmt.Sprint(revision), "") })
@@ -239,8 +258,8 @@ func TestRollbackIsAlwaysSafe(t *testing.T) {
 		if err != nil {
 			rt.Fatalf("rollback to %d: %v", to, err)
 		}
-		for _, seen := range docs { // an instance may have missed any of them
-			if err := CheckTransition(seen, result.Document, clock); err != nil {
+		for i, seen := range docs { // an instance may have missed any of them
+			if err := CheckTransition(seen, result.Document, Reading{At: clock, Missed: i < len(docs)-1, Since: clock}); err != nil {
 				rt.Fatalf("an instance on revision %d refuses the rollback: %v", seen.Revision, err)
 			}
 		}
