@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -103,6 +104,13 @@ func (m *Mesh) Start(s config.Service, env map[string]string, wire func(*serve.A
 		defer func() { _ = resp.Body.Close() }()
 		return resp.StatusCode == http.StatusOK
 	})
+	if s.RPCPort != 0 { // its server registers by itself, and later than HTTP's may
+		Eventually(m.t, s.Name+" is registered for RPC", func() bool {
+			return slices.ContainsFunc(m.Registry.Instances(s.Name+graylib.RPCServiceSuffix), func(in graylib.Instance) bool {
+				return in.Addr == net.JoinHostPort("127.0.0.1", rpcPort)
+			})
+		})
+	}
 	return run
 }
 
