@@ -539,7 +539,7 @@ func (x *matrix) deadLetters() {
 		}
 		return maps.Equal(got, want)
 	}
-	if !reached(within/4, look) {
+	if !reached(within, look) {
 		t.Errorf("dead letters: got %v, want %v", got, want)
 	}
 }

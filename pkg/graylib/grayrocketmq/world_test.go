@@ -133,7 +133,7 @@ func newWorldAt(t *testing.T, r *graylibtest.Rules, addr string, keys primitive.
 		return '-'
 	}, t.Name())
 	name = fmt.Sprintf("%s-%x-%d", name, time.Now().UnixNano(), worlds.Add(1))
-	api, err := remoting.New(remoting.Config{NameServers: []string{addr}, AccessKey: keys.AccessKey, SecretKey: keys.SecretKey})
+	api, err := remoting.New(remoting.Config{NameServers: []string{addr}, AccessKey: keys.AccessKey, SecretKey: keys.SecretKey, Timeout: within / 2})
 	if err != nil {
 		t.Fatal(err)
 	}
