@@ -28,6 +28,18 @@ func BenchmarkHop(b *testing.B) {
 	}
 }
 
+// TestHopAllocations holds what issue 4 asks of a hop: carrying the tag allocates three times at most beyond the bare transport.
+func TestHopAllocations(t *testing.T) {
+	contestants, err := hopContestants()
+	if err != nil {
+		t.Fatal(err)
+	}
+	allocations := func(i int) float64 { return testing.AllocsPerRun(500, func() { contestants[i].do(1) }) }
+	if bare, tagged := allocations(0), allocations(1); tagged > bare+3 {
+		t.Errorf("%s: %v allocations, %s: %v", contestants[0].name, bare, contestants[1].name, tagged)
+	}
+}
+
 // BenchmarkChain is what the page's table of chains is made of, for profiles: one chain at a time.
 func BenchmarkChain(b *testing.B) {
 	klog.SetOutput(io.Discard)

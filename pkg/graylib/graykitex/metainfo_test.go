@@ -245,3 +245,34 @@ func TestACallBeforeTheSuite(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestApplicationsOwnTTHeaderHandler: wherever an application has put Kitex's handler of TTHeader, the context says what is carried,
+// and metainfo that says otherwise doesn't count.
+func TestApplicationsOwnTTHeaderHandler(t *testing.T) {
+	m := newMesh(t)
+	addr, _ := m.serve(m.runtime("b", ""), nil)
+	suite := client.WithSuite(graykitex.NewClientSuite(graykitex.WithRuntime(m.runtime("a", ""))))
+	own := client.WithMetaHandler(transmeta.ClientTTHeaderHandler)
+	for name, opts := range map[string][]client.Option{
+		"none": {suite}, "before": {own, suite}, "behind": {suite, own}, "both": {own, suite, own},
+	} {
+		c, err := newServiceClient("b", append(opts, client.WithHostPorts(addr), client.WithConnectTimeout(time.Minute))...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		stale := metainfo.WithPersistentValues(t.Context(), graylib.RPCKeys.Tag, "stale", "OWN", "x")
+		for what, tt := range map[string]struct {
+			ctx  context.Context
+			want graylib.Tag
+		}{
+			"untagged":               {t.Context(), ""},
+			"tagged":                 {graylib.WithTag(t.Context(), "gray"), "gray"},
+			"untagged, stale beside": {stale, ""},
+			"tagged, stale beside":   {graylib.WithTag(stale, "gray"), "gray"},
+		} {
+			if got := call(tt.ctx, t, c, "invoke"); got.Request != tt.want {
+				t.Errorf("its own %s, %s: it arrives with tag %q, want %q", name, what, got.Request, tt.want)
+			}
+		}
+	}
+}

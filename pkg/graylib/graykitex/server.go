@@ -52,7 +52,7 @@ func metaHandlers(rt *graylib.Runtime, list []remote.MetaHandler) []remote.MetaH
 	list = slices.Clone(list)
 	for i, h := range list {
 		if h == remote.MetaHandler(transmeta.MetainfoServerHandler) {
-			list[i] = serverMeta{rt, transmeta.MetainfoServerHandler}
+			list[i] = &serverMeta{rt, transmeta.MetainfoServerHandler}
 		}
 	}
 	if !slices.Contains(list, transmeta.ServerTTHeaderHandler) {

@@ -139,10 +139,10 @@ type metainfoHandler interface {
 	remote.StreamingMetaHandler
 }
 
-var _ metainfoHandler = serverMeta{}
+var _ metainfoHandler = (*serverMeta)(nil)
 
 // ReadMeta implements [remote.MetaHandler].
-func (h serverMeta) ReadMeta(ctx context.Context, msg remote.Message) (context.Context, error) {
+func (h *serverMeta) ReadMeta(ctx context.Context, msg remote.Message) (context.Context, error) {
 	ri := msg.RPCInfo()
 	if !direct(ri.Config().TransportProtocol()) {
 		return h.metainfoHandler.ReadMeta(ctx, msg)
@@ -168,7 +168,7 @@ func (h serverMeta) ReadMeta(ctx context.Context, msg remote.Message) (context.C
 }
 
 // WriteMeta implements [remote.MetaHandler]. It writes hops and messages into a call's answer.
-func (h serverMeta) WriteMeta(ctx context.Context, msg remote.Message) (context.Context, error) {
+func (h *serverMeta) WriteMeta(ctx context.Context, msg remote.Message) (context.Context, error) {
 	a, ok := ctx.Value(arrivalKey{}).(*arrival)
 	if !ok || !a.straight || a.ri != msg.RPCInfo() {
 		return h.metainfoHandler.WriteMeta(ctx, msg)
