@@ -10,6 +10,7 @@ type Rules struct {
 	ColourFunc func(callee string, req graylib.Request) (graylib.Decision, bool)     // nil: colours nothing
 	MarkFunc   func(producer, topic string, msg graylib.Request) (graylib.Tag, bool) // nil: marks nothing
 	Consume    graylib.Consumption
+	ByTopic    map[string]graylib.Consumption // of single topics; the others go by Consume
 }
 
 var (
@@ -50,7 +51,12 @@ func (r *Rules) Lane(tag graylib.Tag) (graylib.Lane, bool) {
 func (r *Rules) Lanes() []graylib.Lane { return r.List }
 
 // Consumption implements [graylib.Rules].
-func (r *Rules) Consumption(string, string, string) graylib.Consumption { return r.Consume }
+func (r *Rules) Consumption(_, _, topic string) graylib.Consumption {
+	if c, ok := r.ByTopic[topic]; ok {
+		return c
+	}
+	return r.Consume
+}
 
 // Rules implements [graylib.RulesSource].
 func (r *Rules) Rules() graylib.Rules { return r }

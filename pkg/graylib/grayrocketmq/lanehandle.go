@@ -11,6 +11,7 @@ import (
 	"github.com/apache/rocketmq-client-go/v2/consumer"
 	"github.com/apache/rocketmq-client-go/v2/primitive"
 
+	"github.com/graychain/graychain/pkg/graylib"
 	"github.com/graychain/graychain/pkg/graylib/grayrocketmq/ownership"
 )
 
@@ -29,28 +30,45 @@ func (q *laneQueue) handle(ctx context.Context, span *ownership.Span, batch []de
 		most = math.MaxInt32
 	}
 	for _, d := range batch[o.acked:] {
-		if !q.sendBack(span, d.msg, o.level, most) {
+		if !q.sendBack(span, q.retriedBy(d.msg.Topic), d.msg, o.level, most) {
 			return false
 		}
 	}
 	return true
 }
 
-// unknown sends messages back that are of a topic which this instance doesn't subscribe to: they wait in the retry topic
-// for one that does, and no number of deliveries makes them dead letters.
+// retriedBy returns the group that retries what failed of a topic here: this one, or <group>__tagged, where all members are of the
+// baseline, if those that own this group's retry topic don't want the topic and a stand-in does.
+func (q *laneQueue) retriedBy(topic string) string {
+	m := q.m
+	if m.place.kind != kindLane {
+		return m.place.group
+	}
+	m.mu.Lock()
+	ids := q.b.roster.IDs()
+	m.mu.Unlock()
+	if ownership.RetryElsewhere(ids, m.mode(topic), m.mode(retryTopic(m.place.group)), topic) {
+		return graylib.TaggedGroup(m.c.baseGroup())
+	}
+	return m.place.group
+}
+
+// unknown sends messages back that are of a topic which this instance doesn't subscribe to: to stand-ins that do, or they wait in
+// the retry topic for one that does. No number of deliveries makes them dead letters here.
 func (q *laneQueue) unknown(span *ownership.Span, batch []delivery) bool {
 	for _, d := range batch {
+		group := q.retriedBy(d.msg.Topic)
 		q.m.c.log().Warn("a retried message is of a topic that this instance doesn't subscribe to: sent back", "group", q.m.place.group,
-			"topic", d.msg.Topic, "id", d.msg.MsgId)
-		if !q.sendBack(span, d.msg, 0, math.MaxInt32) {
+			"topic", d.msg.Topic, "id", d.msg.MsgId, "to", group)
+		if !q.sendBack(span, group, d.msg, 0, math.MaxInt32) {
 			return false
 		}
 	}
 	return true
 }
 
-// sendBack gives a message back to the broker, however long that takes; false says that the life of the queue has ended.
-func (q *laneQueue) sendBack(span *ownership.Span, msg *primitive.MessageExt, level, most int) bool {
+// sendBack gives a message back to the broker, for a group, however long that takes; false says that the life of the queue has ended.
+func (q *laneQueue) sendBack(span *ownership.Span, group string, msg *primitive.MessageExt, level, most int) bool {
 	for wait := errorPause; ; wait = min(2*wait, redialMost) {
 		q.m.mu.Lock()
 		s := q.b.session
@@ -59,11 +77,11 @@ func (q *laneQueue) sendBack(span *ownership.Span, msg *primitive.MessageExt, le
 		if !alive || s == nil {
 			return false
 		}
-		err := s.SendBack(q.m.ctx, s.Addr(), q.m.place.group, msg, level, most)
+		err := s.SendBack(q.m.ctx, s.Addr(), group, msg, level, most)
 		if err == nil {
 			return true
 		}
-		q.m.c.log().Warn("a message could not be sent back, going on trying", "group", q.m.place.group, "id", msg.MsgId, "error", err)
+		q.m.c.log().Warn("a message could not be sent back, going on trying", "group", group, "id", msg.MsgId, "error", err)
 		if !sleep(q.m.ctx, wait) {
 			return false
 		}
@@ -113,7 +131,7 @@ func (q *laneQueue) inOrder(ctx context.Context, span *ownership.Span, left *[]d
 				continue
 			}
 			q.m.c.log().Warn("an ordered message has failed for the last time: to the dead letters", "group", q.m.place.group, "id", d.msg.MsgId, "deliveries", d.msg.ReconsumeTimes+1)
-			if !q.sendBack(span, d.msg, toDeadLetters, q.m.deliveries()) {
+			if !q.sendBack(span, q.m.place.group, d.msg, toDeadLetters, q.m.deliveries()) {
 				return false
 			}
 			q.finish(span, []delivery{d})

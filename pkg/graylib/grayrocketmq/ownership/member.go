@@ -121,34 +121,13 @@ func compareQueues(a, b Queue) int {
 //
 // The answer depends on the sets alone, not on their order, so that members with the same list agree.
 func Allocate(self string, ids []string, mode graylib.Mode, queues []Queue) ([]Queue, error) {
-	var own, standIns []Member
-	for _, id := range ids {
-		m, err := ParseMember(id)
-		if err != nil {
-			return nil, err
-		}
-		if len(queues) == 0 || !m.Wants(queues[0].Topic) {
-			continue
-		}
-		if m.Role == Own {
-			own = append(own, m)
-		} else {
-			standIns = append(standIns, m)
-		}
-	}
-	candidates := own
-	if len(own) == 0 && mode != graylib.ModeIgnore {
-		candidates = standIns
-	}
-	most := 0
-	for _, m := range candidates {
-		most = max(most, len(m.topics))
+	members, err := parse(ids)
+	if err != nil || len(queues) == 0 {
+		return nil, err
 	}
 	var pool []string
-	for _, m := range candidates {
-		if len(m.topics) == most || !strings.HasPrefix(queues[0].Topic, retryPrefix) {
-			pool = append(pool, m.ID)
-		}
+	for _, m := range candidates(members, mode, queues[0].Topic) {
+		pool = append(pool, m.ID)
 	}
 	slices.Sort(pool)
 	pool = slices.Compact(pool)
@@ -167,4 +146,54 @@ func Allocate(self string, ids []string, mode graylib.Mode, queues []Queue) ([]Q
 		to++
 	}
 	return sorted[from:to], nil
+}
+
+func parse(ids []string) ([]Member, error) {
+	members := make([]Member, len(ids))
+	for i, id := range ids {
+		var err error
+		if members[i], err = ParseMember(id); err != nil {
+			return nil, err
+		}
+	}
+	return members, nil
+}
+
+// candidates returns the members that share a topic's queues.
+func candidates(members []Member, mode graylib.Mode, topic string) []Member {
+	wants := func(role Role) (list []Member) {
+		for _, m := range members {
+			if m.Role == role && m.Wants(topic) {
+				list = append(list, m)
+			}
+		}
+		return list
+	}
+	pool := wants(Own)
+	if len(pool) == 0 && mode != graylib.ModeIgnore {
+		pool = wants(StandIn)
+	}
+	if !strings.HasPrefix(topic, retryPrefix) {
+		return pool
+	}
+	most := 0
+	for _, m := range pool {
+		most = max(most, len(m.topics))
+	}
+	return slices.DeleteFunc(pool, func(m Member) bool { return len(m.topics) < most })
+}
+
+// RetryElsewhere tells whether what failed of a topic in a lane's group is to be retried in the stand-ins' own group: those that have
+// this group's retry topic, by the list and the mode of the retries, wouldn't know what to do with it, and a stand-in wants the
+// topic. In the topic's own mode ignore nothing is theirs, and it stays.
+func RetryElsewhere(ids []string, mode, retries graylib.Mode, topic string) bool {
+	members, err := parse(ids)
+	if err != nil || mode == graylib.ModeIgnore || !slices.ContainsFunc(members, func(m Member) bool { return m.Role == StandIn && m.Wants(topic) }) {
+		return false
+	}
+	owners := candidates(members, retries, retryPrefix)
+	if len(owners) > 0 && owners[0].Role == StandIn {
+		return false // they are the same there
+	}
+	return len(owners) == 0 || slices.ContainsFunc(owners, func(m Member) bool { return !m.Wants(topic) })
 }

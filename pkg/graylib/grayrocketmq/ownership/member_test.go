@@ -172,3 +172,34 @@ func TestWantsNothing(t *testing.T) {
 		}
 	}
 }
+
+// TestRetryElsewhere: what failed of a topic is retried where somebody wants the topic.
+func TestRetryElsewhere(t *testing.T) {
+	id := func(role Role, topics ...string) string {
+		return "h@" + InstanceName("a", map[Role]graylib.Tag{Own: "gray"}[role], role, topics, fmt.Sprint(role, topics))
+	}
+	for _, tc := range []struct {
+		name          string
+		ids           []string
+		mode, retries graylib.Mode
+		want          bool
+	}{
+		{"the lane wants it", []string{id(Own, "t"), id(StandIn, "t")}, graylib.ModeAuto, graylib.ModeAuto, false},
+		{"the lane doesn't, a stand-in does", []string{id(Own, "s"), id(StandIn, "s", "t")}, graylib.ModeAuto, graylib.ModeAuto, true},
+		{"the same in mode all", []string{id(Own, "s"), id(StandIn, "s", "t")}, graylib.ModeAll, graylib.ModeAuto, true},
+		{"nobody does", []string{id(Own, "s"), id(StandIn, "s")}, graylib.ModeAuto, graylib.ModeAuto, false},
+		{"the lane's owner of the retries doesn't, another one does", []string{id(Own, "t"), id(Own, "s", "u"), id(StandIn, "t")}, graylib.ModeAuto, graylib.ModeAuto, true},
+		{"the lane's owner of the retries does", []string{id(Own, "s"), id(Own, "s", "t"), id(StandIn, "t")}, graylib.ModeAuto, graylib.ModeAuto, false},
+		{"stand-ins alone", []string{id(StandIn, "t"), id(StandIn, "s", "u")}, graylib.ModeAuto, graylib.ModeAuto, false},
+		{"nobody has the retries: another topic is in mode ignore", []string{id(StandIn, "s", "t")}, graylib.ModeAuto, graylib.ModeIgnore, true},
+		{"the topic is in mode ignore", []string{id(Own, "s"), id(StandIn, "s", "t")}, graylib.ModeIgnore, graylib.ModeIgnore, false},
+		{"a member that can't be understood", []string{id(Own, "s"), id(StandIn, "t"), "h@4711"}, graylib.ModeAuto, graylib.ModeAuto, false},
+		{"nobody", nil, graylib.ModeAuto, graylib.ModeAuto, false},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			if got := RetryElsewhere(tc.ids, tc.mode, tc.retries, "t"); got != tc.want {
+				t.Errorf("got %v, want %v", got, tc.want)
+			}
+		})
+	}
+}
