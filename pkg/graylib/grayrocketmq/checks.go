@@ -9,11 +9,12 @@ import (
 
 	"github.com/apache/rocketmq-client-go/v2/consumer"
 
+	"github.com/graychain/graychain/pkg/graylib/grayrocketmq/ownership"
 	"github.com/graychain/graychain/pkg/graylib/grayrocketmq/remoting"
 )
 
 // checks are what a start asks the brokers before it changes anything there: whether they take the groups' filters, which groups
-// they have, and which offsets. No answer depends on another, so all is asked at once. What is wrong is told in that order,
+// they have, and which offsets; and who is in <group> beside us. No answer depends on another, so all is asked at once. What is wrong is told in that order,
 // whichever answer came first.
 type checks struct {
 	at      map[string]string         // the brokers: name -> the master's address
@@ -25,6 +26,8 @@ type checks struct {
 	lacks   [][]error          // by broker and group: why the group isn't there
 	gone    error              // why a broker could not be reached; then nothing else counts
 	unset   map[beginning]bool // where a queue has no offset, or it isn't known whether it has
+
+	strangers []string // members of <group> without graylib, or with another version of it: <client id> at <address>, sorted
 }
 
 // beginning is where a group begins to consume: one topic.
@@ -77,6 +80,17 @@ func (c *Consumer) check(ctx context.Context, join, all []place, subs []*subscri
 			}
 		}
 	}
+	base := slices.IndexFunc(join, func(p place) bool { return p.kind == kindBase })
+	others := make([][]string, len(k.brokers))
+	for i, broker := range k.brokers {
+		if base < 0 {
+			break
+		}
+		asks = append(asks, func() (err error) {
+			others[i], err = c.strangers(ctx, k.at[broker], join[base].group)
+			return err
+		})
+	}
 	errs := atOnce(len(asks), func(i int) error { return asks[i]() })
 	if i := slices.IndexFunc(errs, func(err error) bool { return errors.Is(err, remoting.ErrUnreachable) }); i >= 0 {
 		k.gone = errs[i]
@@ -85,12 +99,30 @@ func (c *Consumer) check(ctx context.Context, join, all []place, subs []*subscri
 	for range k.brokers {
 		k.lacks, errs = append(k.lacks, errs[:len(k.groups)]), errs[len(k.groups):]
 	}
-	for i, err := range errs {
+	for i, err := range errs[:len(starts)] { // who else is there is not needed to go on
 		if err != nil {
 			k.unset[starts[i]] = true // what is wrong shows when it is set
 		}
 	}
+	k.strangers = slices.Concat(others...)
+	slices.Sort(k.strangers)
+	k.strangers = slices.Compact(k.strangers)
 	return k
+}
+
+// strangers returns a group's members at one broker that aren't graylib's of this version.
+func (c *Consumer) strangers(ctx context.Context, broker, group string) ([]string, error) {
+	there, err := c.api.Connections(ctx, broker, group)
+	if err != nil {
+		return nil, err
+	}
+	var list []string
+	for _, m := range there.Members {
+		if _, err := ownership.ParseMember(m.ClientID); err != nil {
+			list = append(list, m.ClientID+" at "+m.Addr)
+		}
+	}
+	return list, nil
 }
 
 // errNoOffset says that a queue has no offset of a group's.

@@ -31,6 +31,7 @@ type keeper struct {
 	unwatch func()
 	told    string // what was logged last, so that it isn't repeated
 	settled bool   // the first join has succeeded
+	strange bool   // it was logged that <group> has members without graylib
 	stopped sync.Once
 	leaves  sync.WaitGroup // of groups that are being left, beside everything else
 }
@@ -113,6 +114,17 @@ func (k *keeper) tell(err error) {
 		k.told = s
 		k.c.log().Warn("the consumer can't join its groups, going on trying", "error", err)
 	}
+}
+
+// tellStrangers says once who is in <group> without graylib: it takes tagged messages, and no locks.
+func (k *keeper) tellStrangers(list []string) {
+	if len(list) == 0 || k.strange {
+		return
+	}
+	k.strange = true
+	k.c.log().Warn("the group has members without graylib, or with another version of it: they take tagged messages as untagged ones, and a queue that moves between them and "+
+		"this one may repeat messages. Set "+graylib.EnvMessages+"=on in all instances, at the producers too; while a service is being taken over it is expected (docs/messages.md)",
+		"group", k.c.baseGroup(), "members", list)
 }
 
 // desired returns the groups to be a member of, in the order in which their first offsets are set and they are joined. The
@@ -268,6 +280,7 @@ func (k *keeper) join(ctx context.Context, subs []*subscription, join, prepare [
 	if err := c.some(routes, away, asked); err != nil {
 		return err
 	}
+	k.tellStrangers(asked.strangers)
 	routes = without(routes, away)
 	if err := firstError(asked.filters); err != nil {
 		return err

@@ -9,11 +9,13 @@ import (
 	"sync"
 	"testing"
 
+	rocketmq "github.com/apache/rocketmq-client-go/v2"
 	"github.com/apache/rocketmq-client-go/v2/consumer"
 	"github.com/apache/rocketmq-client-go/v2/primitive"
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/graychain/graychain/pkg/graylib"
+	"github.com/graychain/graychain/pkg/graylib/grayrocketmq/ownership"
 	"github.com/graychain/graychain/pkg/graylib/grayrocketmq/remoting/remotingtest"
 )
 
@@ -141,4 +143,82 @@ func TestLeaveHoldsUpNobody(t *testing.T) {
 	end()
 	stop(t, c)
 	s.exactly(t, "the handler that ran on", held, 1)
+}
+
+// TestStrangersAreTold: at a start the members of <group> that aren't graylib's are named, once, with what to do; nothing else changes.
+func TestStrangersAreTold(t *testing.T) {
+	const codeConnections = 203
+	ours := ownership.InstanceName("c", "", ownership.Own, []string{"T"}, "1")
+	s, log := newSim(t), &syncLog{}
+	var brokers []*simBroker
+	for i, name := range []string{"b1", "b2"} {
+		b := newSimBroker(t)
+		b.Handle(codeConnections, func(r remotingtest.Request) remotingtest.Response {
+			if r.Ext["consumerGroup"] != "g" {
+				return remotingtest.Response{Code: 206, Remark: "not online"}
+			}
+			return remotingtest.Response{Body: fmt.Appendf(nil, `{"connectionSet":[{"clientId":"h@%s","clientAddr":"h:1"},{"clientId":"h@4711","clientAddr":"h:2"},
+				{"clientId":"h@c#-#own#v1#x","clientAddr":"h:%d"}]}`, ours, 3+i)}
+		})
+		brokers = append(brokers, b)
+		s.at(name, map[int]string{0: b.Addr})
+		s.has(name, "T", 1)
+	}
+	rt, err := graylib.New(graylib.Identity{Service: "c", Addr: "127.0.0.1:1"}, graylib.WithRules(newRuleSource(listed(graylib.ModeAuto, "gray"))),
+		graylib.WithLogger(slog.New(slog.NewTextHandler(log, nil))))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := s.consumer(t, "", nil, WithConsumerRuntime(rt))
+	start(t, c)
+	if st := rt.Status(); !st.Ready {
+		t.Errorf("not ready: %q", st.NotReady)
+	}
+	const want = `members="[h@4711 at h:2 h@c#-#own#v1#x at h:3 h@c#-#own#v1#x at h:4]"`
+	if got := log.String(); strings.Count(got, "without graylib") != 1 || !strings.Contains(got, want) || !strings.Contains(got, graylib.EnvMessages+"=on") {
+		t.Errorf("the log says\n%s\nwant, once, %s", got, want)
+	}
+	for _, b := range brokers {
+		if n := b.asked(codeConnections); n != 1 {
+			t.Errorf("a broker was asked %d times, want once", n)
+		}
+	}
+}
+
+// TestStockMemberIsTold: the same beside the client's own consumer, on a real broker.
+func TestStockMemberIsTold(t *testing.T) {
+	w, log := newWorld(t, listed(graylib.ModeAuto, "gray")), &syncLog{}
+	w.createTopic(2)
+	stock, err := rocketmq.NewPushConsumer(consumer.WithGroupName(w.group), consumer.WithNameServer([]string{w.namesrv}), consumer.WithInstance("stock-"+w.group))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := stock.Subscribe(w.topic, consumer.MessageSelector{}, newSink().handle); err != nil {
+		t.Fatal(err)
+	}
+	if err := stock.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = stock.Shutdown() })
+	brokers, err := w.api.Brokers(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the stock consumer is a member", func() bool {
+		for _, addr := range brokers {
+			if ids, err := w.api.Members(t.Context(), addr, w.group); err != nil || len(ids) == 0 {
+				return false
+			}
+		}
+		return true
+	})
+	rt, err := graylib.New(graylib.Identity{Service: "a", Addr: "127.0.0.1:1"}, graylib.WithRules(w.source),
+		graylib.WithConfig(graylib.Config{NamesrvAddr: w.namesrv}), graylib.WithLogger(slog.New(slog.NewTextHandler(log, nil))))
+	if err != nil {
+		t.Fatal(err)
+	}
+	start(t, w.open("", newSink(), nil, nil, WithConsumerRuntime(rt)))
+	if got := log.String(); strings.Count(got, "without graylib") != 1 || !strings.Contains(got, "@stock-"+w.group) {
+		t.Errorf("the log doesn't name the stock consumer:\n%s", got)
+	}
 }
