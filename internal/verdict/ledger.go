@@ -164,6 +164,9 @@ func (a *Account) broke(promise, format string, args ...any) {
 func (l *Ledger) judge(a *Account, o LedgerOptions, spans map[spanKey]int, id string, m *entry, base string) {
 	var handledIn []string // groups, once each
 	byPlace := make(tallies)
+	copied := slices.ContainsFunc(m.deliveries, func(e graylib.Event) bool { // its retries say that they are retries
+		return e.Group == base+graylib.GroupTaggedSuffix && e.Reason == graylib.MessageReasonCopy
+	})
 	for _, e := range m.deliveries {
 		if baseGroup(e) != base {
 			continue
@@ -173,8 +176,7 @@ func (l *Ledger) judge(a *Account, o LedgerOptions, spans map[spanKey]int, id st
 		case e.Kind == graylib.EventBegun:
 			a.lane(id, m, e)
 		case e.Result == graylib.ResultSuccess:
-			copied := e.Group == base+graylib.GroupTaggedSuffix && e.Reason == graylib.MessageReasonCopy
-			if !e.Broadcast && !copied && !slices.Contains(handledIn, e.Group) {
+			if !e.Broadcast && !(copied && e.Group == base+graylib.GroupTaggedSuffix) && !slices.Contains(handledIn, e.Group) {
 				handledIn = append(handledIn, e.Group)
 			}
 		case e.Result != graylib.ResultSkipped:

@@ -359,6 +359,30 @@ func TestLedgerStoredTwice(t *testing.T) {
 	}
 }
 
+// TestLedgerOfRetriesInTheStandInsGroup: a copy that failed is a copy still when it is retried; and what a stand-in failed on in the lane's
+// group may be retried in its own.
+func TestLedgerOfRetriesInTheStandInsGroup(t *testing.T) {
+	p := &past{crashed: map[string]bool{}}
+	tagged := delivery{id: "M1", tag: "gray", offset: 1, n: 1, group: "test-a__tagged", instance: "a-base", reason: "copy"}
+	again := tagged
+	again.offset, again.n, again.reason = 77, 2, "retry"
+	p.sent("M1", "gray")
+	p.handled(own("M1", "gray", 1, false))
+	p.begun(tagged)
+	p.finished(tagged, graylib.ResultRetry)
+	p.handled(again)
+
+	standIn := own("M2", "gray", 2, true)
+	again.id, again.offset = "M2", 78
+	p.sent("M2", "gray")
+	p.begun(standIn)
+	p.finished(standIn, graylib.ResultRetry)
+	p.handled(again)
+	if a := p.judge(verdict.LedgerOptions{}, inOrder(p)); len(a.Broken) > 0 || len(a.Unjudged) > 0 || a.Handled["test-a"] != 2 || a.Failed != 2 {
+		t.Errorf("%+v: want both handled, two failures, and nothing broken", a)
+	}
+}
+
 // TestLedgerOfBroadcasts: each instance of a group that broadcasts has each message once; the baseline has tagged ones in its own
 // group, and beside the lane where a lane comes or goes; a crash repeats what the client's file of offsets lacked.
 func TestLedgerOfBroadcasts(t *testing.T) {
