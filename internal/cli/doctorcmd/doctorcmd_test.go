@@ -28,10 +28,12 @@ import (
 
 // system is what the doctor looks at, in memory: a Nacos, instances and a broker that is its own name server.
 type system struct {
-	content   string
-	instances []graylib.Instance
-	malformed []graynacos.Malformed
-	nacosAway bool
+	nacosAhead time.Duration // of its clock
+	nacosClock error
+	content    string
+	instances  []graylib.Instance
+	malformed  []graynacos.Malformed
+	nacosAway  bool
 
 	broker  *remotingtest.Server
 	config  string            // of the broker
@@ -45,6 +47,9 @@ type system struct {
 func (s *system) Get(context.Context) ([]byte, string, error) { return []byte(s.content), "sum", nil }
 func (s *system) Publish(context.Context, []byte, string) error {
 	return errors.New("the doctor published something")
+}
+func (s *system) Clock(context.Context) (ahead, within time.Duration, err error) {
+	return s.nacosAhead, 0, s.nacosClock
 }
 func (s *system) Instances(context.Context) ([]graylib.Instance, error) { return s.instances, nil }
 func (s *system) MalformedInstances(context.Context) ([]graynacos.Malformed, error) {
@@ -263,6 +268,12 @@ func TestFindings(t *testing.T) {
 		}},
 		{"the broker's clock, a little", func(_ *testing.T, s *system) { s.ahead = 10 * time.Second }, nil, false, []string{
 			"! clocks the clock of broker b is 10s ahead of this machine's", "-> " + clockFix,
+		}},
+		{"Nacos's clock", func(_ *testing.T, s *system) { s.nacosAhead = time.Minute }, nil, true, []string{
+			"✘ clocks the clock of Nacos is 1m0s ahead of this machine's", "-> " + clockFix,
+		}},
+		{"Nacos's clock isn't told", func(_ *testing.T, s *system) { s.nacosClock = errors.New("nacos nacos:1: no Date") }, nil, false, []string{
+			"· clocks nacos nacos:1: no Date",
 		}},
 		{"missing topic", func(_ *testing.T, s *system) { s.topics = nil; s.config += "autoCreateTopicEnable=false\n" }, nil, true, []string{
 			"✘ topic T of g doesn't exist, and the brokers don't create topics by themselves",

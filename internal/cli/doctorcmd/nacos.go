@@ -18,7 +18,7 @@ import (
 // Clocks: a lane's boundary lies 30 s before its listing (design/messages.md), more than clocks may differ.
 const (
 	clockWarn = 5 * time.Second
-	clockFail = 15 * time.Second
+	clockFail = rules.MaxSkew
 )
 
 const clockFix = "set the clocks by NTP: a lane's messages are told from earlier ones by time"
@@ -40,6 +40,13 @@ func (d *doctor) checkNacos(ctx context.Context, deps target.Deps) {
 	}
 	defer func() { _ = disconnect() }()
 	d.add(ok, "nacos", "", "reachable")
+	if c, is := nacos.(rules.Clocked); is {
+		if ahead, within, err := c.Clock(ctx); err != nil {
+			d.add(note, "clocks", "", "%v", err)
+		} else {
+			d.checkClock("clocks", "Nacos", ahead, within)
+		}
+	}
 	published, known := d.checkRules(ctx, nacos)
 	if d.instances, err = fleet.Ask(ctx, nacos); err != nil {
 		d.add(failed, "instances", "", "the registry can't be read: %v", err)

@@ -44,8 +44,8 @@ func MayLoseLanes() Option { return func(p *publisher) { p.mayLose = true } }
 // Apply publishes a file's text as the next revision of the document: it reads the current one, prepares the text
 // ([Prepare]), checks that it may follow ([CheckTransition]), publishes it by compare-and-set, and waits until it can be
 // read back. Where someone else published in between, it starts anew: a file that names its revision is stale then, and
-// refused. A file without a lane that is published is refused too, with [ErrLane]: [Drop] takes lanes out. On any error but
-// [ErrUnconfirmed] nothing has been changed by Apply, unless the error is the store's own.
+// refused. A file without a lane that is published is refused too, with [ErrLane]: [Drop] takes lanes out; and so is everything
+// where this machine's clock is wrong ([Clocked]). On any error but [ErrUnconfirmed] nothing has been changed by Apply, unless the error is the store's own.
 //
 // Where nothing is published, or a text that nobody can read, the file follows what the services have by the store's history
 // ([Historian]). Where that doesn't tell either, the error wraps [ErrLanesUnknown], but for a file without a revision that is to be
@@ -138,10 +138,14 @@ func (p publisher) once(ctx context.Context, change func(current []byte) ([]byte
 	if err := mayFollow(was.known(), &judged, p.leaves, now); err != nil {
 		return result, err
 	}
+	notes, err := p.checkClock(ctx)
+	if err != nil {
+		return result, err
+	}
 	if err := p.store.Publish(ctx, next, sum); err != nil {
 		return result, err
 	}
-	result = Result{Changed: true, Revision: doc.Revision, Previous: was.revision(), Content: next, Document: doc, Notes: was.notes}
+	result = Result{Changed: true, Revision: doc.Revision, Previous: was.revision(), Content: next, Document: doc, Notes: append(was.notes, notes...)}
 	return result, p.confirm(ctx, next, doc.Revision)
 }
 

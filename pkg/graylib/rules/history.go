@@ -110,10 +110,14 @@ func (p publisher) rollback(ctx context.Context, store Historian, revision int64
 	if err := mayFollow(last, doc, "", now); err != nil {
 		return result, err
 	}
+	clock, err := p.checkClock(ctx)
+	if err != nil {
+		return result, err
+	}
 	if err := store.Publish(ctx, next, sum); err != nil {
 		return result, err
 	}
-	result = Result{Changed: true, Revision: doc.Revision, Previous: was.revision(), Content: next, Document: doc, Notes: append(was.notes, notes...)}
+	result = Result{Changed: true, Revision: doc.Revision, Previous: was.revision(), Content: next, Document: doc, Notes: slices.Concat(was.notes, notes, clock)}
 	return result, p.confirm(ctx, next, doc.Revision)
 }
 
