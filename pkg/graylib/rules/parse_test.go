@@ -184,7 +184,7 @@ func TestParseRefuses(t *testing.T) {
 			if diff := cmp.Diff(tt.want, strings.Split(err.Error(), "\n")); diff != "" {
 				t.Errorf("problems (-want +got):\n%s", diff)
 			}
-			if took := time.Since(start); took > 5*time.Second {
+			if took := time.Since(start); took > time.Minute { // with the race detector, on a busy machine, 8 s were seen
 				t.Errorf("took %v", took)
 			}
 		})
