@@ -169,7 +169,8 @@ func (w *world) load(p rocketmq.Producer, tag graylib.Tag, perSecond int) *load 
 func (w *world) loadTo(topic string, p rocketmq.Producer, tag graylib.Tag, perSecond int) *load {
 	ctx, cancel := context.WithCancel(graylib.WithTag(context.Background(), tag))
 	l := &load{cancel: cancel, began: time.Now()}
-	senders := full(4, 16) // so many that slow sends don't lower the load
+	w.t.Cleanup(func() { l.cancel(); l.wg.Wait() }) // where the test fails before it stops it: a report after its end ends all tests
+	senders := full(4, 16)                          // so many that slow sends don't lower the load
 	for range senders {
 		l.wg.Go(func() {
 			tick := time.NewTicker(time.Second * time.Duration(senders) / time.Duration(perSecond))
@@ -361,6 +362,8 @@ func (w *world) child(tag graylib.Tag, y *tally, who string) (kill func()) {
 				}
 			} else if id, ok := strings.CutPrefix(lines.Text(), "marked "); ok {
 				y.mark(who, id)
+			} else {
+				w.t.Logf("%s: %s", who, lines.Text()) // why it failed, if it did
 			}
 		}
 	}()
