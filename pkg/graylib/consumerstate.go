@@ -13,7 +13,7 @@ type ConsumerState struct {
 	Subscriptions map[string]string `json:"subscriptions"`   // the application's own: topic -> expression
 	Suspended     bool              `json:"suspended,omitempty"`
 	Groups        []GroupState      `json:"groups,omitempty"`   // those that it is a member of now
-	Unjoined      map[string]string `json:"unjoined,omitempty"` // groups of lanes listed since its start that it couldn't join yet, and why; it goes on trying
+	Unjoined      map[string]string `json:"unjoined,omitempty"` // groups that became its own after its first join, as those of lanes listed since, and that it couldn't join yet, and why; it goes on trying
 	Counts        []MessageCount    `json:"counts,omitempty"`   // since the start of the process
 	Tallies       []GroupTally      `json:"tallies,omitempty"`
 }

@@ -228,16 +228,22 @@ func (k *keeper) joinAll(ctx context.Context, subs []*subscription, join, prepar
 	}
 	all.Wait()
 	unjoined := make(map[string]string)
+	var err error
 	for i, p := range join {
-		if errs[i] != nil {
-			unjoined[p.group] = errs[i].Error()
-			errs[i] = fmt.Errorf("group %q: %w", p.group, errs[i])
+		switch {
+		case errs[i] == nil:
+			continue
+		case err == nil:
+			err = fmt.Errorf("group %q: %w", p.group, errs[i])
+		default: // all on one line
+			err = fmt.Errorf("%w; group %q: %w", err, p.group, errs[i])
 		}
+		unjoined[p.group] = errs[i].Error()
 	}
 	c.mu.Lock()
 	c.unjoined = unjoined
 	c.mu.Unlock()
-	return errors.Join(errs...)
+	return err
 }
 
 func (k *keeper) leave(ctx context.Context, m joined) {
