@@ -102,13 +102,18 @@ const (
 	FromKeys     From = "keys"     // messages alone
 )
 
+// MaxBody is how many bytes of a request's body rules can see; a longer one counts as absent, and is handed on whole. 1 MiB of JSON is
+// parsed in some milliseconds, which is about what a rule may cost at all. Marks see a message's whole body: brokers bound it
+// (maxMessageSize, 4 MiB by default).
+const MaxBody = 1 << 20
+
 // Request is what rules can see of a request or a message. Adapters implement it over what they hold, without copying.
 // It is used by one goroutine, and a returned string is valid until the evaluation ends.
 type Request interface {
 	// Value returns the i-th value of key in a source, and false beyond the last. Sources without a key (path, method, ip)
 	// ignore it. A source that this kind of request doesn't have has no values.
 	Value(from From, key string, i int) (string, bool)
-	// Body returns the whole body where it can be read within its bound, else nil. It is called only where a rule needs
+	// Body returns the whole body where it can be read and has at most [MaxBody] bytes, else nil. It is called only where a rule needs
 	// the body; the adapter hands the body on whole.
 	Body() []byte
 }

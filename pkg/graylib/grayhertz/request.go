@@ -7,10 +7,6 @@ import (
 	"github.com/graychain/graychain/pkg/graylib"
 )
 
-// maxBody is how much of a body rules can see; a longer one counts as absent. 1 MiB of JSON is parsed in some
-// milliseconds, which is about what a rule may cost at all.
-const maxBody = 1 << 20
-
 // requestView is what rules see of a request that is about to be sent: as the callee sees it.
 type requestView departure
 
@@ -61,15 +57,15 @@ func (v *requestView) Body() []byte {
 		if v.req.OnlyMultipartForm() {
 			return nil // no JSON, and it would be written out for nothing
 		}
-		if b := v.req.BodyBytes(); len(b) <= maxBody {
+		if b := v.req.BodyBytes(); len(b) <= graylib.MaxBody {
 			return b
 		}
 		return nil
 	}
 	rest := v.req.BodyStream()
-	head, err := io.ReadAll(io.LimitReader(rest, maxBody+1))
+	head, err := io.ReadAll(io.LimitReader(rest, graylib.MaxBody+1))
 	v.req.ConstructBodyStream(v.req.BodyBuffer(), &replay{Reader: io.MultiReader(bytes.NewReader(head), rest), closer: rest})
-	if err != nil || len(head) > maxBody {
+	if err != nil || len(head) > graylib.MaxBody {
 		return nil
 	}
 	return head

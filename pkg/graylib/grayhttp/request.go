@@ -11,10 +11,6 @@ import (
 	"github.com/graychain/graychain/pkg/graylib"
 )
 
-// maxBody is how much of a body rules can see; a longer one counts as absent. 1 MiB of JSON is parsed in some
-// milliseconds, which is about what a rule may cost at all.
-const maxBody = 1 << 20
-
 // requestView is what rules see of a request that is about to be sent: as the callee sees it.
 type requestView struct{ req *http.Request }
 
@@ -114,14 +110,14 @@ func newBody(r *http.Request) *body {
 	return b
 }
 
-// peek returns the whole body, or nil where it is longer than maxBody or can't be read.
+// peek returns the whole body, or nil where it is longer than [graylib.MaxBody] or can't be read.
 func (b *body) peek() []byte {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.head == nil {
-		head, err := io.ReadAll(io.LimitReader(b.rc, maxBody+1))
+		head, err := io.ReadAll(io.LimitReader(b.rc, graylib.MaxBody+1))
 		b.head = bytes.NewReader(head)
-		if err == nil && len(head) <= maxBody {
+		if err == nil && len(head) <= graylib.MaxBody {
 			b.whole = head
 		}
 	}
