@@ -61,7 +61,7 @@ func newHistory(deps Deps) *cobra.Command {
 				return deps.Usage(fmt.Errorf("--output is %q; want text or json", output))
 			case limit < 1 || limit > 500:
 				return deps.Usage(fmt.Errorf("--limit is %d; want 1 to 500", limit))
-			case revision < 0:
+			case revision < 1 && cmd.Flags().Changed("revision"):
 				return deps.Usage(fmt.Errorf("--revision is %d; want a revision from 1", revision))
 			}
 			ctx, cancel := context.WithTimeout(cmd.Context(), timeout)
@@ -156,6 +156,9 @@ retired, and one that has been forgotten since is listed anew. What differs from
   graychain rules rollback --to 11`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if to < 1 && cmd.Flags().Changed("to") {
+				return deps.Usage(fmt.Errorf("--to is %d; want a revision from 1; `graychain rules history` lists them", to))
+			}
 			if to < 1 {
 				return deps.Usage(errors.New("--to is missing: the revision to go back to, from 1; `graychain rules history` lists them"))
 			}

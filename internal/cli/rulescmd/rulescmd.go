@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/graychain/graychain/pkg/graylib"
+	"github.com/graychain/graychain/pkg/graylib/graynacos"
 	"github.com/graychain/graychain/pkg/graylib/rules"
 )
 
@@ -83,6 +84,11 @@ func (d Deps) nacosAddr(cmd *cobra.Command) (string, error) {
 	flag, err := cmd.Flags().GetString("nacos")
 	if err != nil {
 		return "", err
+	}
+	if flag != "" {
+		if err := graynacos.CheckAddr(flag); err != nil {
+			return "", d.Usage(fmt.Errorf("--nacos is %w", err))
+		}
 	}
 	for _, addr := range []string{flag, d.Getenv(graylib.EnvNacosAddr), d.SuiteNacos(cmd)} {
 		if addr != "" {

@@ -17,6 +17,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/spf13/cobra"
 
+	"github.com/graychain/graychain/pkg/graylib"
 	"github.com/graychain/graychain/pkg/graylib/rules"
 )
 
@@ -161,6 +162,19 @@ lane gray: no entry matches
 		{name: "explain, bad document", args: []string{"explain", bad, "--service", "a"}, err: ErrReported, stderr: `(?s:.*:2: .*:3: .*)`},
 		{name: "explain, no service", args: []string{"explain", good}, err: errUsage},
 		{name: "explain, bad flag", args: []string{"explain", good, "--service", "a", "--header", "x"}, err: errUsage, errText: `usage\n--header is "x"; want NAME=VALUE`},
+		{name: "explain, bad address", args: []string{"explain", good, "--service", "a", "--ip", "1.2.3.999"}, err: errUsage, errText: `usage\n--ip is "1\.2\.3\.999"; want an IPv4 or IPv6 address, without a port`},
+		{name: "explain, bad path", args: []string{"explain", good, "--service", "a", "--path", "nope"}, err: errUsage, errText: `usage\n--path is "nope"; want one that begins with /, .*`},
+		{name: "explain, bad method", args: []string{"explain", good, "--service", "a", "--method", "G T"}, err: errUsage, errText: `usage\n--method is "G T"; want an HTTP method, .*`},
+		{name: "explain, an endpoint", args: []string{"explain", good, "--service", "a.rpc"}, err: errUsage, errText: `usage\n--service is "a\.rpc"; want "a": .*`},
+		{name: "explain, bad header", args: []string{"explain", good, "--service", "a", "--header", "X Y=1"}, err: errUsage, errText: `usage\n--header is "X Y=1"; want NAME=VALUE with a name of .*`},
+		{name: "explain, bad cookie", args: []string{"explain", good, "--service", "a", "--cookie", "a;b=1"}, err: errUsage, errText: `usage\n--cookie is "a;b=1"; want NAME=VALUE with a name of .*`},
+		{name: "explain, any query", args: []string{"explain", good, "--service", "b", "--query", "X Y=1"}, stdout: `baseline: (?s:.*)`},
+		{name: "explain, no JSON", args: []string{"explain", good, "--service", "b", "--body", "{bad"}, stdout: `baseline: (?s:.*)`, stderr: `note: --body is "{bad"; it is no JSON, so entries find no fields in it\n`},
+		{name: "explain, a long body", args: []string{"explain", good, "--service", "b", "--body", "@" + file(t, strings.Repeat(" ", graylib.MaxBody+1))}, stdout: `baseline: (?s:.*)`, stderr: `note: --body has 1048577 bytes: one of more than 1048576 counts as absent\n`},
+		{name: "explain, no body's file", args: []string{"explain", good, "--service", "b", "--body", "@/does/not/exist"}, errText: `--body is "@/does/not/exist": open /does/not/exist: no such file or directory`},
+		{name: "a bad --nacos", args: []string{"get", "--nacos", "foo"}, err: errUsage, errText: `usage\n--nacos is "foo": .*: want host:port.*`},
+		{name: "history, no revision", args: []string{"history", "--revision", "0"}, err: errUsage, errText: `usage\n--revision is 0; want a revision from 1`},
+		{name: "rollback, no revision", args: []string{"rollback", "--to", "0"}, err: errUsage, errText: `usage\n--to is 0; want a revision from 1; .*`},
 		{name: "explain, bad output", args: []string{"explain", good, "--service", "a", "--output", "xml"}, err: errUsage},
 	}
 	for _, tt := range tests {

@@ -86,6 +86,11 @@ func Flags(cmd *cobra.Command) {
 
 // Addresses returns the addresses of the Nacos and the name server.
 func (d Deps) Addresses(cmd *cobra.Command) (nacos, namesrv string, err error) {
+	if said, err := cmd.Flags().GetString("nacos"); err == nil && said != "" {
+		if err := graynacos.CheckAddr(said); err != nil {
+			return "", "", d.Usage(fmt.Errorf("--nacos is %w", err))
+		}
+	}
 	suiteNacos, suiteNamesrv := d.Suite(cmd)
 	if nacos, err = d.pick(cmd, "nacos", graylib.EnvNacosAddr, suiteNacos, DefaultNacos); err != nil {
 		return "", "", err

@@ -11,19 +11,33 @@ import (
 	"github.com/nacos-group/nacos-sdk-go/v2/common/constant"
 )
 
-// parseServers reads a list host:port[,host:port…].
+// CheckAddr tells whether [Open] and [Dial] can use a list host:port[,host:port…] as the addresses of a Nacos; nil = they can. The error
+// is one line, which quotes the list and says what it may be; what names the list (a flag, say) is for the caller to say.
+func CheckAddr(list string) error {
+	_, err := addresses(list, newOptions(nil).grpcOffset)
+	return err
+}
+
+// parseServers reads the list that the configuration names.
 func parseServers(list string, grpcOffset int) ([]constant.ServerConfig, error) {
+	servers, err := addresses(list, grpcOffset)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %s=%w", graylib.ErrInvalidConfig, graylib.EnvNacosAddr, err)
+	}
+	return servers, nil
+}
+
+// addresses reads a list host:port[,host:port…].
+func addresses(list string, grpcOffset int) ([]constant.ServerConfig, error) {
 	var servers []constant.ServerConfig
 	for addr := range strings.SplitSeq(list, ",") {
 		host, port, err := splitAddr(strings.TrimSpace(addr))
 		if err != nil {
-			return nil, fmt.Errorf("%w: %s=%q: %w: want host:port[,host:port…], e.g. 127.0.0.1:8848",
-				graylib.ErrInvalidConfig, graylib.EnvNacosAddr, list, err)
+			return nil, fmt.Errorf("%q: %w: want host:port[,host:port…], e.g. 127.0.0.1:8848", list, err)
 		}
 		grpc := int(port) + grpcOffset
 		if grpc < 1 || grpc > 65535 {
-			return nil, fmt.Errorf("%w: %s=%q: the gRPC port of %s would be %d (port %+d): want 1 to 65535",
-				graylib.ErrInvalidConfig, graylib.EnvNacosAddr, list, addr, grpc, grpcOffset)
+			return nil, fmt.Errorf("%q: the gRPC port of %s would be %d (port %+d): want 1 to 65535", list, addr, grpc, grpcOffset)
 		}
 		if strings.Contains(host, ":") {
 			host = "[" + host + "]" // the client puts host and port together by itself

@@ -2,6 +2,7 @@ package graynacos
 
 import (
 	"errors"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -23,6 +24,9 @@ func TestParseServers(t *testing.T) {
 			t.Errorf("%q: %v", tt.list, err)
 			continue
 		}
+		if err := CheckAddr(tt.list); err != nil {
+			t.Errorf("CheckAddr(%q): %v", tt.list, err)
+		}
 		var got []string
 		for _, s := range servers {
 			got = append(got, grpcAddr(s))
@@ -40,6 +44,9 @@ func TestParseServersRefuses(t *testing.T) {
 		if !errors.Is(err, graylib.ErrInvalidConfig) {
 			t.Errorf("%q: error %v, want one that wraps ErrInvalidConfig", list, err)
 			continue
+		}
+		if err := CheckAddr(list); err == nil || strings.Contains(err.Error(), graylib.EnvNacosAddr) || !strings.HasPrefix(err.Error(), strconv.Quote(list)+": ") {
+			t.Errorf("CheckAddr(%q): %v, want an error about the list, whatever named it", list, err)
 		}
 		if s := err.Error(); !strings.Contains(s, graylib.EnvNacosAddr) || strings.Contains(s, "\n") {
 			t.Errorf("%q: %q: want one line that names %s", list, s, graylib.EnvNacosAddr)
