@@ -8,7 +8,8 @@ import (
 // ConsumerState is what a consumer of messages says of itself, as GET [StatusPath] shows it. It is read from memory: no
 // broker is asked.
 type ConsumerState struct {
-	Group         string            `json:"group"`           // the application's, namespace included
+	Group         string            `json:"group"` // the application's, namespace included
+	Namespace     string            `json:"namespace,omitempty"`
 	Model         MessageModel      `json:"model,omitempty"` // empty from a graylib that didn't say it yet: clustering, as most are
 	Subscriptions map[string]string `json:"subscriptions"`   // the application's own: topic -> expression
 	Suspended     bool              `json:"suspended,omitempty"`

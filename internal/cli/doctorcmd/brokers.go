@@ -18,10 +18,11 @@ import (
 
 // consumer is one application's group with what it subscribes to.
 type consumer struct {
-	service string // empty = not known
-	group   string
-	topics  []string
-	model   graylib.MessageModel
+	service   string // empty = not known
+	namespace string // which its group and topics begin with; empty = none
+	group     string
+	topics    []string
+	model     graylib.MessageModel
 }
 
 func (c consumer) broadcasting() bool { return c.model == graylib.ModelBroadcasting }
@@ -29,11 +30,11 @@ func (c consumer) broadcasting() bool { return c.model == graylib.ModelBroadcast
 // consumers returns those that instances run, and that the command line names.
 func (d *doctor) consumers() []consumer {
 	var list []consumer
-	add := func(service, group string, model graylib.MessageModel, topics []string) {
+	add := func(service, namespace, group string, model graylib.MessageModel, topics []string) {
 		i := slices.IndexFunc(list, func(c consumer) bool { return c.group == group })
 		if i < 0 {
 			i = len(list)
-			list = append(list, consumer{service: service, group: group})
+			list = append(list, consumer{service: service, namespace: namespace, group: group})
 		}
 		c := &list[i]
 		c.model = cmp.Or(c.model, model)
@@ -46,13 +47,22 @@ func (d *doctor) consumers() []consumer {
 			continue
 		}
 		for _, c := range in.Status.Consumers {
-			add(in.Service, c.Group, c.Model, slices.Collect(maps.Keys(c.Subscriptions)))
+			add(in.Service, c.Namespace, c.Group, c.Model, slices.Collect(maps.Keys(c.Subscriptions)))
 		}
 	}
 	if d.group != "" {
-		add("", d.group, "", d.topics)
+		add("", "", d.group, "", d.topics)
 	}
 	return list
+}
+
+// filter says where the rules have a consumer's messages filtered. They name group and topic as the application does.
+func (d *doctor) filter(c consumer, topic string) graylib.Filter {
+	bare := func(name string) string { return name }
+	if c.namespace != "" {
+		bare = func(name string) string { return strings.TrimPrefix(name, c.namespace+"%") }
+	}
+	return d.rules.Consumption(c.service, bare(c.group), bare(topic)).Filter
 }
 
 // groups returns the names of the groups of a consumer.
@@ -132,7 +142,7 @@ func (d *doctor) checkFilter(ctx context.Context, name, addr string, consumers [
 	var need []string
 	for _, c := range consumers {
 		for _, topic := range c.topics {
-			if d.rules.Consumption(c.service, c.group, topic).Filter != graylib.FilterClient && !slices.Contains(need, c.group) {
+			if d.filter(c, topic) != graylib.FilterClient && !slices.Contains(need, c.group) {
 				need = append(need, c.group)
 			}
 		}
@@ -319,7 +329,7 @@ func (d *doctor) checkSubscriptions(of lanestate.Of, c consumer, subs []remoting
 		graylib.GroupLane: graylib.MessageKeys.Tag + " = '" + string(of.Lane) + "'",
 	}[of.Kind]
 	for _, topic := range c.topics {
-		if d.rules.Consumption(c.service, c.group, topic).Filter == graylib.FilterClient {
+		if d.filter(c, topic) == graylib.FilterClient {
 			continue
 		}
 		i := slices.IndexFunc(subs, func(s remoting.Subscription) bool { return s.Topic == topic })

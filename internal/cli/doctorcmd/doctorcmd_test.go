@@ -423,3 +423,26 @@ func TestJSON(t *testing.T) {
 		t.Errorf("%v: %s", err, out.String())
 	}
 }
+
+// narrowed is a document with one entry, for group g and topic T of service a.
+type narrowed struct{ graylib.Rules }
+
+func (narrowed) Consumption(service, group, topic string) graylib.Consumption {
+	if service == "a" && group == "g" && topic == "T" {
+		return graylib.Consumption{Filter: graylib.FilterClient}
+	}
+	return graylib.Consumption{Filter: graylib.FilterServer}
+}
+
+// TestRulesWithoutNamespace: rules name groups and topics as the application does, whose namespace is its client's.
+func TestRulesWithoutNamespace(t *testing.T) {
+	d := &doctor{rules: narrowed{}}
+	for _, c := range []consumer{
+		{service: "a", group: "g", topics: []string{"T"}},
+		{service: "a", namespace: "ns", group: "ns%g", topics: []string{"ns%T"}},
+	} {
+		if f := d.filter(c, c.topics[0]); f != graylib.FilterClient {
+			t.Errorf("the filter of %+v: %q, want %q", c, f, graylib.FilterClient)
+		}
+	}
+}

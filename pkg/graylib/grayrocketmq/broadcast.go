@@ -160,7 +160,7 @@ func (c *Consumer) broadcastDead(tag graylib.Tag, stored time.Time) bool {
 	if known {
 		return !live || c.lanes.before(tag, stored)
 	}
-	live = c.live.consumer(tag)
+	live = c.live.consumer(laneTopic{tag: tag})
 	return c.lanes.hear(tag, live, stored) || !live
 }
 
@@ -170,5 +170,5 @@ func (c *Consumer) broadcastLive(tag graylib.Tag) bool {
 	if live, known := c.lanes.live(tag); known {
 		return live
 	}
-	return c.live.consumer(tag)
+	return c.live.consumer(laneTopic{tag: tag})
 }

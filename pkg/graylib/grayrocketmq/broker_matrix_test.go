@@ -438,7 +438,7 @@ func testMatrix(t *testing.T, live bool, mode graylib.Mode) {
 	start(t, base)
 	if live {
 		start(t, x.open("gray", x.book.sink("lane", x.act), nil, client))
-		eventually(t, "the baseline knows that the lane lives", func() bool { return base.laneLive("gray") })
+		eventually(t, "the baseline knows that the lane lives", func() bool { return base.laneLive("gray", x.topic) })
 	}
 	var wg sync.WaitGroup
 	for _, kind := range sendKinds {

@@ -80,6 +80,28 @@ func TestTopicsDiffer(t *testing.T) {
 	base.exactly(t, "stand-in, what it doesn't want", slices.Concat(common, sell, more, sell2, more2), 0)
 }
 
+// TestCopyOfATopicTheLaneDoesNotWant: in mode all a lane that lives, and doesn't want a topic, leaves its messages to the stand-ins. There is
+// no copy of those.
+func TestCopyOfATopicTheLaneDoesNotWant(t *testing.T) {
+	w := newWorld(t, listed(graylib.ModeAll, "gray"))
+	own := w.topic + "-own"
+	base, gray := newSink(), newSink()
+	c := w.subscribed("", base, map[string]string{w.topic: "*", own: "*"})
+	w.subscribed("gray", gray, map[string]string{w.topic: "*"})
+	eventually(t, "the baseline knows that the lane lives", func() bool { return c.laneLive("gray", w.topic) })
+	p := w.producer("")
+	common, others := w.sendTo(p, w.topic, "x", "gray", 8), w.sendTo(p, own, "x", "gray", 8)
+	eventually(t, "all are handled", func() bool { return base.all(common) && gray.all(common) && base.all(others) })
+	eventually(t, "the baseline is through with all", func() bool {
+		lag := c.GetOffsetDiffMap()
+		return lag[w.topic] == 0 && lag[own] == 0
+	})
+	base.exactly(t, "the baseline, copies", common, 1)
+	gray.exactly(t, "the lane", common, 1)
+	base.exactly(t, "what the lane doesn't want", others, 1)
+	gray.exactly(t, "the lane, what it doesn't want", others, 0)
+}
+
 // TestUnknownVersion: beside a member of another version, a lane's instance or a stand-in, nobody takes a queue of the lane's
 // group, and all goes on when it is gone; untagged messages are not concerned.
 func TestUnknownVersion(t *testing.T) {

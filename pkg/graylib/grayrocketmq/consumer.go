@@ -135,9 +135,15 @@ func (c *Consumer) component() string { return "consumer " + c.set.group }
 // baseGroup is <group> as on the wire.
 func (c *Consumer) baseGroup() string { return qualified(c.set.namespace, c.set.group) }
 
+// consumption is what rules say of the consumer and a topic. They name both as the application does, without its namespace.
+func (c *Consumer) consumption(rules graylib.Rules, topic string) graylib.Consumption {
+	ns := c.set.namespace
+	return rules.Consumption(c.rt.Identity().Service, unqualified(ns, c.set.group), unqualified(ns, topic))
+}
+
 // filter says where a topic's messages are filtered.
 func (c *Consumer) filter(topic string) graylib.Filter {
-	return c.rt.Rules().Consumption(c.rt.Identity().Service, c.baseGroup(), topic).Filter
+	return c.consumption(c.rt.Rules(), topic).Filter
 }
 
 // Subscribe adds a topic, before Start, or replaces it. The selector takes a tag list or an SQL92 expression (package sql92); an
@@ -329,9 +335,9 @@ func (c *Consumer) Groups() []string {
 	return names
 }
 
-// laneLive tells whether a lane has an instance that consumes: by the list of its group, which this consumer follows while it
-// stands in, else by asking.
-func (c *Consumer) laneLive(tag graylib.Tag) bool {
+// laneLive tells whether a lane has an instance that consumes a topic: by the list of its group, which this consumer follows while
+// it stands in, else by asking.
+func (c *Consumer) laneLive(tag graylib.Tag, topic string) bool {
 	if c.broadcasting() {
 		return c.broadcastLive(tag)
 	}
@@ -340,8 +346,8 @@ func (c *Consumer) laneLive(tag graylib.Tag) bool {
 	c.mu.Unlock()
 	for _, j := range list {
 		if m, ok := j.(*laneMember); ok && m.place.kind == kindLane && m.place.lane.Tag == tag {
-			return m.live()
+			return m.live(topic)
 		}
 	}
-	return c.live.consumer(tag)
+	return c.live.consumer(laneTopic{tag, topic})
 }

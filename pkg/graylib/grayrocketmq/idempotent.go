@@ -143,7 +143,7 @@ func (m *worker) key(d delivery) string {
 		tag, err := graylib.ParseTag(d.msg.GetProperty(graylib.MessageKeys.Tag))
 		lane, listed := rules.Lane(tag)
 		if err == nil && listed && lane.State != graylib.LaneRetired &&
-			rules.Consumption(m.c.rt.Identity().Service, group, d.sub.topic).Mode(tag) == graylib.ModeAll {
+			m.c.consumption(rules, d.sub.topic).Mode(tag) == graylib.ModeAll {
 			group = m.place.group
 		}
 	}

@@ -111,7 +111,7 @@ func (m *laneMember) mode(topic string) graylib.Mode {
 		return graylib.ModeAuto
 	}
 	of := func(topic string) graylib.Mode {
-		return rules.Consumption(m.c.rt.Identity().Service, m.c.baseGroup(), topic).Mode(tag)
+		return m.c.consumption(rules, topic).Mode(tag)
 	}
 	if !strings.HasPrefix(topic, retryPrefix) {
 		return of(topic)

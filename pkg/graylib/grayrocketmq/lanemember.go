@@ -312,16 +312,17 @@ func (m *laneMember) readList(b *laneBroker, s *remoting.Session) error {
 // listTrust is how old a group's list may be to say who is live.
 const listTrust = 3 * listEvery
 
-// live tells whether an instance of the lane's own is in the group, at any broker that says so now.
-func (m *laneMember) live() bool {
+// live tells whether an instance of the lane's own that wants the topic is in the group, at any broker that has said so lately: that
+// the connection was lost since says nothing of the lane.
+func (m *laneMember) live(topic string) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, b := range m.brokers {
-		if b.session == nil || time.Since(b.roster.ReadAt()) > listTrust {
+		if time.Since(b.roster.ReadAt()) > listTrust {
 			continue
 		}
 		for _, id := range b.roster.IDs() {
-			if o, err := ownership.ParseMember(id); err == nil && o.Role == ownership.Own {
+			if o, err := ownership.ParseMember(id); err == nil && o.Role == ownership.Own && o.Wants(topic) {
 				return true
 			}
 		}

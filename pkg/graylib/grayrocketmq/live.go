@@ -18,16 +18,22 @@ import (
 const (
 	liveFor    = time.Second
 	liveWithin = 500 * time.Millisecond
-	liveMost   = 256 // tags come over the wire
+	liveMost   = 256 // lanes and topics: tags come over the wire
 )
+
+// laneTopic is a lane as a topic's messages are concerned: its version may not want the topic.
+type laneTopic struct {
+	tag   graylib.Tag
+	topic string
+}
 
 // liveness knows which lanes have a live consumer, by the broker's list of their groups' members.
 type liveness struct {
-	ask func(ctx context.Context, tag graylib.Tag) (bool, error)
+	ask func(ctx context.Context, lane laneTopic) (bool, error)
 	now func() time.Time
 
 	mu    sync.Mutex // never held while the brokers are asked
-	known map[graylib.Tag]*liveAnswer
+	known map[laneTopic]*liveAnswer
 }
 
 type liveAnswer struct {
@@ -38,16 +44,16 @@ type liveAnswer struct {
 
 // consumer tells whether the lane has a live consumer. Who asks about a lane of which nothing recent is known waits for the answer,
 // liveWithin at most; nobody else does. An answer that can't be had counts as the one before, or as no.
-func (l *liveness) consumer(tag graylib.Tag) bool {
+func (l *liveness) consumer(lane laneTopic) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	a := l.known[tag]
+	a := l.known[lane]
 	if a == nil {
 		if l.known == nil || len(l.known) >= liveMost {
-			l.known = make(map[graylib.Tag]*liveAnswer)
+			l.known = make(map[laneTopic]*liveAnswer)
 		}
 		a = &liveAnswer{}
-		l.known[tag] = a
+		l.known[lane] = a
 	}
 	age := l.now().Sub(a.at)
 	if age < liveFor {
@@ -55,7 +61,7 @@ func (l *liveness) consumer(tag graylib.Tag) bool {
 	}
 	if a.asking == nil {
 		a.asking = make(chan struct{})
-		go l.refresh(tag, a)
+		go l.refresh(lane, a)
 	}
 	if age >= 2*liveFor {
 		asking := a.asking
@@ -66,10 +72,10 @@ func (l *liveness) consumer(tag graylib.Tag) bool {
 	return a.live
 }
 
-func (l *liveness) refresh(tag graylib.Tag, a *liveAnswer) {
+func (l *liveness) refresh(lane laneTopic, a *liveAnswer) {
 	ctx, cancel := context.WithTimeout(context.Background(), liveWithin)
 	defer cancel()
-	live, err := l.ask(ctx, tag) //graycheck:ignore the answer is kept for all messages
+	live, err := l.ask(ctx, lane) //graycheck:ignore the answer is kept for all messages
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if err == nil {
@@ -80,16 +86,17 @@ func (l *liveness) refresh(tag graylib.Tag, a *liveAnswer) {
 	a.asking = nil
 }
 
-// askLive asks the brokers whether a lane's group has a live member of the lane's own; stand-ins are always there.
-func (c *Consumer) askLive(ctx context.Context, tag graylib.Tag) (bool, error) {
+// askLive asks the brokers whether a lane's group has a live member of the lane's own that wants the topic; stand-ins are always
+// there. The clients' ids don't say what those want that broadcast.
+func (c *Consumer) askLive(ctx context.Context, lane laneTopic) (bool, error) {
 	for _, addr := range c.brokers.list() {
-		members, err := c.api.Members(ctx, addr, graylib.LaneGroup(c.baseGroup(), tag))
+		members, err := c.api.Members(ctx, addr, graylib.LaneGroup(c.baseGroup(), lane.tag))
 		if err != nil {
 			c.locate(ctx) // another machine may be the master by now
 			return false, err
 		}
 		for _, id := range members {
-			if m, err := ownership.ParseMember(id); err == nil && m.Role == ownership.Own || c.broadcasting() {
+			if m, err := ownership.ParseMember(id); err == nil && m.Role == ownership.Own && m.Wants(lane.topic) || c.broadcasting() {
 				return true, nil
 			}
 		}

@@ -18,7 +18,7 @@ import (
 // happened so far. It asks no broker. From Start to Shutdown it is part of GET /graychain/status too.
 func (c *Consumer) State() graylib.ConsumerState {
 	c.mu.Lock()
-	s := graylib.ConsumerState{Group: c.baseGroup(), Suspended: c.suspended, Subscriptions: make(map[string]string, len(c.subs))}
+	s := graylib.ConsumerState{Group: c.baseGroup(), Namespace: c.set.namespace, Suspended: c.suspended, Subscriptions: make(map[string]string, len(c.subs))}
 	for _, sub := range c.subs {
 		s.Subscriptions[sub.topic] = sub.expression()
 	}

@@ -33,7 +33,7 @@ func (m *worker) group() string { return m.place.group }
 // decide says what becomes of a message by the rules in force. mq is the queue that it was pulled from.
 func (m *worker) decide(s *subscription, msg *primitive.MessageExt, mq *primitive.MessageQueue) verdict {
 	rules := m.c.rt.Rules()
-	of := rules.Consumption(m.c.rt.Identity().Service, m.c.baseGroup(), s.topic)
+	of := m.c.consumption(rules, s.topic)
 	seen := seen{
 		tag: msg.GetProperty(graylib.MessageKeys.Tag), stored: time.UnixMilli(msg.StoreTimestamp),
 		retry: strings.HasPrefix(mq.Topic, retryPrefix), wanted: s.wants(msg),
@@ -45,7 +45,7 @@ func (m *worker) decide(s *subscription, msg *primitive.MessageExt, mq *primitiv
 	case m.place.kind == kindAll && listed:
 		seen.dead = m.c.broadcastDead(tag, seen.stored)
 	case m.place.kind == kindTagged && listed:
-		seen.dead = !m.c.laneLive(tag)
+		seen.dead = !m.c.laneLive(tag, s.topic)
 		fallthrough
 	case m.place.kind == kindTagged:
 		seen.read = m.rulesRead()
@@ -164,7 +164,8 @@ func (m *worker) begin(ctx context.Context, d delivery, mq *primitive.MessageQue
 	m.count(d.msg, d.v)
 	m.tally.handledBytes.Add(int64(d.msg.StoreSize))
 	var h handling
-	reason := hopReason(m.c.rt.Identity().Tag, tag, m.c.laneLive)
+	live := func(tag graylib.Tag) bool { return m.c.laneLive(tag, d.sub.topic) }
+	reason := hopReason(m.c.rt.Identity().Tag, tag, live)
 	h.ctx, h.arrival = m.c.rt.Arrive(ctx, graylib.ProtocolMQ, arrivalKeys, arrivalCarrier{propertyCarrier{&d.msg.Message}, reason})
 	if m.c.rt.Telemetry() != nil || m.c.rt.Reports() {
 		m.tell(&h, d, mq)
