@@ -32,7 +32,8 @@ type joined interface {
 	suspend() // takes nothing more from the brokers
 	unsuspend()
 	unsubscribe(topic string) error
-	lag(sum map[string]int64) // adds, by topic, the messages that aren't consumed yet
+	outdated(subs []*subscription) bool // whether it must be another member to subscribe to these alone
+	lag(sum map[string]int64)           // adds, by topic, the messages that aren't consumed yet
 	leave(ctx context.Context) int
 	state() graylib.GroupState
 }
@@ -47,6 +48,9 @@ func (m *broadcaster) unsuspend() { m.flow.unsuspend() }
 func (m *broadcaster) unsubscribe(topic string) error {
 	return m.client.Unsubscribe(unqualified(m.c.set.namespace, topic))
 }
+
+// outdated is never so: nobody else reads what its client says that it subscribes to.
+func (m *broadcaster) outdated([]*subscription) bool { return false }
 
 func (m *broadcaster) lag(sum map[string]int64) {
 	for topic, n := range m.client.GetOffsetDiffMap() {

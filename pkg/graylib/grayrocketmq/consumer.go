@@ -165,7 +165,8 @@ func (c *Consumer) Subscribe(topic string, selector consumer.MessageSelector,
 }
 
 // Unsubscribe removes a topic. After Start this instance gives the topic's queues up (where it broadcasts with the client's next
-// rebalance, 20 s at most); all instances of a group should do the same. With the last topic the consumer leaves its groups.
+// rebalance, 20 s at most), and then is another member of its groups, one that doesn't want the topic: in a lane's group its queues
+// go to who does. In <group> all instances should do the same. With the last topic the consumer leaves its groups.
 func (c *Consumer) Unsubscribe(topic string) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -176,8 +177,20 @@ func (c *Consumer) Unsubscribe(topic string) error {
 			return err
 		}
 	}
-	if len(c.subs) == 0 && c.keeper != nil {
+	if c.keeper != nil {
 		poke(c.keeper.changed)
+	}
+	return nil
+}
+
+// forgo has a member that was joined meanwhile give up what the application unsubscribed from since; c.mu is held.
+func (c *Consumer) forgo(m joined, subs []*subscription) error {
+	for _, s := range subs {
+		if !slices.Contains(c.subs, s) {
+			if err := m.unsubscribe(s.topic); err != nil {
+				return err
+			}
+		}
 	}
 	return nil
 }
@@ -328,9 +341,11 @@ func (c *Consumer) Counts() []Count { return c.counts.list() }
 func (c *Consumer) Groups() []string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	names := make([]string, len(c.joined))
-	for i, m := range c.joined {
-		names[i] = m.group()
+	names := make([]string, 0, len(c.joined))
+	for _, m := range c.joined {
+		if !slices.Contains(names, m.group()) { // a member that is about to leave, and the one that takes its place
+			names = append(names, m.group())
+		}
 	}
 	return names
 }

@@ -172,22 +172,29 @@ func (k *keeper) reconcile(ctx context.Context) error {
 	if len(subs) == 0 { // unsubscribed: it would be a member that wants nothing
 		join = nil
 	}
-	var leaving, staying []joined
+	var leaving, outdated, staying []joined
+	wanted := slices.Clone(join)
 	for _, m := range c.joined {
-		if i := slices.IndexFunc(join, func(p place) bool { return p.group == m.group() }); i >= 0 {
-			staying = append(staying, m)
-			join = slices.Delete(join, i, i+1)
-		} else {
+		its := func(p place) bool { return p.group == m.group() }
+		switch {
+		case !slices.ContainsFunc(wanted, its):
 			leaving = append(leaving, m)
+		case m.outdated(subs): // left when another one has taken its place: meanwhile it goes on with the other topics
+			outdated = append(outdated, m)
+		default:
+			staying = append(staying, m)
+			join = slices.DeleteFunc(join, its)
 		}
 	}
-	c.joined = staying
+	c.joined = append(staying, outdated...)
 	c.mu.Unlock()
 
 	for _, m := range leaving { // a handler may take as long as the drain limit allows
 		k.leaves.Go(func() { k.leave(ctx, m) })
 	}
-	if err := k.joinAll(ctx, subs, join, prepare); err != nil {
+	err := k.joinAll(ctx, subs, join, prepare)
+	k.leaveReplaced(ctx, outdated)
+	if err != nil {
 		return err
 	}
 	k.told = ""
@@ -246,6 +253,22 @@ func (k *keeper) joinAll(ctx context.Context, subs []*subscription, join, prepar
 	return err
 }
 
+// leaveReplaced leaves groups as the members that don't subscribe as the consumer does now, where another member is joined.
+func (k *keeper) leaveReplaced(ctx context.Context, outdated []joined) {
+	c := k.c
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.joined = slices.DeleteFunc(slices.Clone(c.joined), func(m joined) bool {
+		replaced := slices.Contains(outdated, m) && slices.ContainsFunc(c.joined, func(other joined) bool {
+			return other.group() == m.group() && !slices.Contains(outdated, other)
+		})
+		if replaced {
+			k.leaves.Go(func() { k.leave(ctx, m) })
+		}
+		return replaced
+	})
+}
+
 func (k *keeper) leave(ctx context.Context, m joined) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), k.c.opts.drain)
 	defer cancel()
@@ -253,7 +276,7 @@ func (k *keeper) leave(ctx context.Context, m joined) {
 		k.c.log().Warn("left a group while handlers were running; their messages are delivered again", "group", m.group(), "handlers", n)
 		return
 	}
-	k.c.log().Info("left a group: its lane is no longer listed, or no topic is subscribed to", "group", m.group())
+	k.c.log().Info("left a group: its lane is no longer listed, or a topic was unsubscribed from", "group", m.group())
 }
 
 // join prepares groups and joins them.
@@ -331,7 +354,11 @@ func (k *keeper) join(ctx context.Context, subs []*subscription, join, prepare [
 		if c.suspended {
 			m.suspend()
 		}
+		err = c.forgo(m, subs)
 		c.mu.Unlock()
+		if err != nil {
+			return err
+		}
 		m.start()
 		if lm, ok := m.(*laneMember); ok && len(away) > 0 {
 			poke(lm.reroute)

@@ -2,6 +2,7 @@ package grayrocketmq
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"time"
 
@@ -52,6 +53,9 @@ func (m *laneMember) unsubscribe(topic string) error {
 	}
 	return nil
 }
+
+// outdated tells whether the application has unsubscribed from a topic that the member's id claims.
+func (m *laneMember) outdated(subs []*subscription) bool { return !slices.Equal(m.subs, subs) }
 
 func (m *laneMember) lag(sum map[string]int64) {
 	m.mu.Lock()

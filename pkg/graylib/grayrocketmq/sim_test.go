@@ -322,12 +322,27 @@ func ownedBy(c *Consumer, group string) []string {
 
 // readRoutes has the consumer's members read their routes now.
 func readRoutes(c *Consumer) {
+	eachMember(c, func(m *laneMember) { poke(m.reroute) })
+}
+
+// readLists has the consumer's members read their groups' lists now.
+func readLists(c *Consumer) {
+	eachMember(c, func(m *laneMember) {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		for _, b := range m.brokers {
+			poke(b.members)
+		}
+	})
+}
+
+func eachMember(c *Consumer, f func(*laneMember)) {
 	c.mu.Lock()
 	list := slices.Clone(c.joined)
 	c.mu.Unlock()
 	for _, j := range list {
 		if m, ok := j.(*laneMember); ok {
-			poke(m.reroute)
+			f(m)
 		}
 	}
 }
