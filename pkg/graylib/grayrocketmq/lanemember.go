@@ -55,6 +55,7 @@ type laneBroker struct {
 	addr    string
 	roster  *ownership.Roster
 	session *remoting.Session // nil while there is no connection
+	metAt   time.Time         // when it was made
 	members chan struct{}     // holds one: the group's list has changed
 
 	checked   bool                 // whether it takes the filter and has the group; by whoever connects alone
@@ -184,7 +185,7 @@ func (m *laneMember) connect(ctx context.Context, b *laneBroker) error {
 		return err
 	}
 	m.mu.Lock()
-	b.session = s
+	b.session, b.metAt = s, time.Now()
 	m.mu.Unlock()
 	poke(b.members)
 	return nil

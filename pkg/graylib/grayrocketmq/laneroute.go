@@ -166,15 +166,13 @@ func (m *laneMember) keepRoutes() {
 	for {
 		wait := routeEverySlow
 		m.mu.Lock()
-		retry := slices.ContainsFunc(keys(m.queues), func(q remoting.Queue) bool { return strings.HasPrefix(q.Topic, retryPrefix) })
-		lacks := len(m.lacking) > 0
-		m.mu.Unlock()
-		if lacks {
+		if len(m.lacking) > 0 {
 			wait = routeEveryLacking
 		}
-		if !retry {
-			wait = time.Second // the broker makes it when the first member joins
+		if m.lacksRetries(time.Now()) {
+			wait = time.Second
 		}
+		m.mu.Unlock()
 		if !m.untilRoutes(wait) {
 			return
 		}
@@ -191,10 +189,17 @@ func (m *laneMember) keepRoutes() {
 	}
 }
 
-func keys(m map[remoting.Queue]*laneQueue) []remoting.Queue {
-	list := make([]remoting.Queue, 0, len(m))
-	for q := range m {
-		list = append(list, q)
+// retryPatience is how long a broker is looked at each second for the group's retry topic. It makes that when the first member joins,
+// and tells the name server at once, or within 30 s.
+const retryPatience = time.Minute
+
+// lacksRetries tells whether a broker is about to get the group's retry topic; the lock is held.
+func (m *laneMember) lacksRetries(now time.Time) bool {
+	for _, b := range m.brokers {
+		its := func(q remoting.Queue) bool { return q.Broker == b.name && strings.HasPrefix(q.Topic, retryPrefix) }
+		if b.session != nil && now.Sub(b.metAt) < retryPatience && !slices.ContainsFunc(slices.Collect(maps.Keys(m.queues)), its) {
+			return true
+		}
 	}
-	return list
+	return false
 }

@@ -76,12 +76,13 @@ func (c *Consumer) createTopics(ctx context.Context, absent []string, routes map
 		return err
 	}
 	for _, topic := range absent {
-		for _, name := range slices.Sorted(maps.Keys(auto.Brokers)) {
+		brokers := slices.Sorted(maps.Keys(auto.Brokers))
+		for _, name := range brokers {
 			if err := c.api.CreateTopic(ctx, auto.Brokers[name], topic, c.opts.queues); err != nil {
 				return fmt.Errorf("%w: %q, and broker %q refuses to create it: %w", ErrNoTopics, topic, name, err)
 			}
 		}
-		if routes[topic], err = c.awaitRoute(ctx, topic); err != nil {
+		if routes[topic], err = c.awaitRoute(ctx, topic, brokers...); err != nil {
 			return err
 		}
 		c.log().Info("created a topic", "topic", topic, "queues", len(routes[topic].Queues))
@@ -89,8 +90,15 @@ func (c *Consumer) createTopics(ctx context.Context, absent []string, routes map
 	return nil
 }
 
-// awaitRoute waits until the name server knows a topic.
-func (c *Consumer) awaitRoute(ctx context.Context, topic string) (remoting.Route, error) {
+// hasQueues tells whether a route has queues on all of these brokers.
+func hasQueues(r remoting.Route, brokers ...string) bool {
+	return !slices.ContainsFunc(brokers, func(broker string) bool {
+		return !slices.ContainsFunc(r.Queues, func(q remoting.Queue) bool { return q.Broker == broker })
+	})
+}
+
+// awaitRoute waits until the name server knows a topic on all of these brokers; in the end, on any.
+func (c *Consumer) awaitRoute(ctx context.Context, topic string, brokers ...string) (known remoting.Route, err error) {
 	ctx, cancel := context.WithTimeout(ctx, routeWithin)
 	defer cancel()
 	tick := time.NewTicker(routeEvery)
@@ -98,12 +106,18 @@ func (c *Consumer) awaitRoute(ctx context.Context, topic string) (remoting.Route
 	for {
 		r, err := c.api.Route(ctx, topic)
 		if err == nil && len(r.Queues) > 0 {
+			known = r
+		}
+		if err == nil && hasQueues(r, brokers...) {
 			return r, nil
 		}
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			return r, fmt.Errorf("topic %q was created and is not known to the name server: %w", topic, errors.Join(err, ctx.Err()))
+			if len(known.Queues) > 0 {
+				return known, nil
+			}
+			return known, fmt.Errorf("topic %q was created and is not known to the name server: %w", topic, errors.Join(err, ctx.Err()))
 		}
 	}
 }
@@ -148,7 +162,7 @@ func (c *Consumer) groups(ctx context.Context, asked *checks) error {
 			delete(missing, name)
 			c.log().Info("created a consumer group", "group", name, "broker", broker)
 		}
-		c.retryTopics(ctx, asked, addr)
+		c.retryTopics(ctx, asked, broker, addr)
 	}
 	if len(missing) == 0 {
 		return nil
@@ -163,22 +177,21 @@ func (c *Consumer) groups(ctx context.Context, asked *checks) error {
 	return err
 }
 
-// retryTopics creates the groups' retry topics where they don't exist. Brokers do so when a member joins; a client that
-// finds no route then looks again only after 30 s, and retries would wait that long. It is a matter of time alone, so a
-// refusal is no error.
-func (c *Consumer) retryTopics(ctx context.Context, asked *checks, addr string) {
+// retryTopics creates the groups' retry topics on a broker where they don't exist. Brokers do so when a member joins, who would have to
+// look for them. It is a matter of time alone, so a refusal is no error.
+func (c *Consumer) retryTopics(ctx context.Context, asked *checks, broker, addr string) {
 	if !c.opts.create {
 		return
 	}
 	for _, g := range asked.groups {
 		topic := retryTopic(g)
-		if _, known := asked.retries[topic]; known {
+		if hasQueues(asked.retries[topic], broker) {
 			continue
 		}
 		r, err := c.api.Route(ctx, topic)
-		if errors.Is(err, remoting.ErrNoTopic) {
+		if errors.Is(err, remoting.ErrNoTopic) || err == nil && !hasQueues(r, broker) {
 			if err = c.api.CreateTopic(ctx, addr, topic, 1); err == nil {
-				r, err = c.awaitRoute(ctx, topic)
+				r, err = c.awaitRoute(ctx, topic, broker)
 			}
 		}
 		if err != nil {
