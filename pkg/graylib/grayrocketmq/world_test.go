@@ -185,7 +185,11 @@ func (l testLog) Write(p []byte) (int, error) {
 func (w *world) producer(tag graylib.Tag, opts ...ProducerOption) rocketmq.Producer {
 	w.t.Helper()
 	opts = append([]ProducerOption{WithProducerRuntime(w.runtime("c", tag, nil))}, opts...)
-	p, err := OpenProducer([]producer.Option{producer.WithGroupName("P-" + w.group)}, opts...)
+	client := []producer.Option{producer.WithGroupName("P-" + w.group)}
+	if !w.mayFail.Load() { // then a slow broker is waited for: what the client sends again may be stored twice, which is two messages
+		client = append(client, producer.WithSendMsgTimeout(30*time.Second))
+	}
+	p, err := OpenProducer(client, opts...)
 	if err != nil {
 		w.t.Fatal(err)
 	}
