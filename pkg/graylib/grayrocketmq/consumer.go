@@ -84,7 +84,7 @@ func NewPushConsumer(opts ...consumer.Option) (rocketmq.PushConsumer, error) {
 // GRAY_MESSAGES is on is the caller's to ask; see [NewPushConsumer].
 //
 // Errors wrap [ErrInvalidOption] or [ErrNotSupported] and name the setting.
-func OpenConsumer(client []consumer.Option, opts ...ConsumerOption) (*Consumer, error) {
+func OpenConsumer(client []consumer.Option, opts ...ConsumerOption) (c *Consumer, err error) {
 	o, err := consumerOptionsOf(opts)
 	if err != nil {
 		return nil, err
@@ -93,10 +93,15 @@ func OpenConsumer(client []consumer.Option, opts ...ConsumerOption) (*Consumer, 
 	if err != nil {
 		return nil, err
 	}
+	defer func() {
+		if set.trace != nil && (err != nil || c.broadcasting()) { // to read the options starts it; the client that broadcasts has its own
+			set.trace.Close()
+		}
+	}()
 	if err := set.check(o.drain); err != nil {
 		return nil, err
 	}
-	c := &Consumer{rt: o.rt, opts: o, set: set, client: client, credentials: set.credentials}
+	c = &Consumer{rt: o.rt, opts: o, set: set, client: client, credentials: set.credentials}
 	if c.from, err = set.since(time.Now()); err != nil {
 		return nil, err
 	}
@@ -259,6 +264,7 @@ func (c *Consumer) shutdown(k *keeper, unlist func()) error {
 	n := c.leaveAll()
 	if k != nil {
 		k.leaves.Wait()
+		n += int(k.left.Load())
 	}
 	if c.lanes != nil { // the keeper, which made it, has ended
 		c.lanes.close()
@@ -267,7 +273,7 @@ func (c *Consumer) shutdown(k *keeper, unlist func()) error {
 		unlist()
 	}
 	c.rt.SetReady(c.component(), "shut down")
-	if c.set.trace != nil {
+	if c.set.trace != nil && !c.broadcasting() {
 		c.set.trace.Close()
 	}
 	_ = c.api.Close()

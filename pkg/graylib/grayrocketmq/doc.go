@@ -29,7 +29,9 @@
 // in the others: the client takes queues without a lock and commits every 5 s, and could keep none of this. The application's options
 // for handlers at once, batches, pull batches, deliveries, limiter, interceptors and, in <group>, the strategy apply. What
 // is in memory is bounded otherwise than by the options of flow control: per queue one pull, and 64 messages that have
-// begun and aren't committed. Nor does WithConsumeTimeout apply, after which the client hands a message to a second handler.
+// begun and aren't committed. Nor does WithConsumeTimeout apply, after which the client hands a message to a second handler, nor
+// do WithPullInterval, WithConsumerPullTimeout, WithRebalanceLockInterval, WithRetry, WithInstance, WithUnitName and WithVIPChannel.
+// Members pull from brokers' masters alone: a queue without one waits.
 // A handler that runs longer than the drain limit is named in the log and counted (GroupTally.Slow).
 //
 // # The application's own expression

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/graychain/graychain/pkg/graylib"
@@ -34,6 +35,7 @@ type keeper struct {
 	strange bool   // it was logged that <group> has members without graylib
 	stopped sync.Once
 	leaves  sync.WaitGroup // of groups that are being left, beside everything else
+	left    atomic.Int64   // handlers that were running still when their group was left
 }
 
 func newKeeper(c *Consumer) *keeper {
@@ -273,6 +275,7 @@ func (k *keeper) leave(ctx context.Context, m joined) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), k.c.opts.drain)
 	defer cancel()
 	if n := m.leave(ctx); n > 0 {
+		k.left.Add(int64(n))
 		k.c.log().Warn("left a group while handlers were running; their messages are delivered again", "group", m.group(), "handlers", n)
 		return
 	}

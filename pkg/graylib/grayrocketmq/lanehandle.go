@@ -2,6 +2,7 @@ package grayrocketmq
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"runtime/debug"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/graychain/graychain/pkg/graylib"
 	"github.com/graychain/graychain/pkg/graylib/grayrocketmq/ownership"
+	"github.com/graychain/graychain/pkg/graylib/grayrocketmq/remoting"
 )
 
 // handle takes a batch that has begun to its end: handled, skipped, or sent back. It returns false where the life of the
@@ -82,6 +84,9 @@ func (q *laneQueue) sendBack(span *ownership.Span, group string, msg *primitive.
 			return true
 		}
 		q.m.c.log().Warn("a message could not be sent back, going on trying", "group", group, "id", msg.MsgId, "error", err)
+		if refused := (*remoting.ResponseError)(nil); errors.As(err, &refused) {
+			group = q.m.place.group // of another group the broker may know nothing, or allow nothing
+		}
 		if !sleep(q.m.ctx, wait) {
 			return false
 		}

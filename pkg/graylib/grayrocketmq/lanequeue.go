@@ -255,9 +255,13 @@ func (q *laneQueue) pull(ctx context.Context, s *remoting.Session, span *ownersh
 func (q *laneQueue) reset(offset int64) {
 	q.m.mu.Lock()
 	defer q.m.mu.Unlock()
-	if q.machine.Reset(time.Now(), offset) {
-		q.m.c.log().Info("a queue's offset was set", "group", q.m.place.group, "queue", q.q.String(), "offset", offset)
+	log := q.m.c.log().With("group", q.m.place.group, "queue", q.q.String(), "offset", offset)
+	switch {
+	case q.machine.Reset(time.Now(), offset):
+		log.Info("a queue is to go on at an offset that was set")
 		poke(q.kick)
+	case q.machine.Holds():
+		log.Warn("an offset was set while the queue is changing hands: set it again if it isn't heeded")
 	}
 }
 

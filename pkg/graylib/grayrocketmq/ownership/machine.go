@@ -369,13 +369,16 @@ func (m *Machine) Pass(life *Span, offset int64) {
 }
 
 // Reset says that the queue is to be consumed from another offset on, which an operator has set, or which is the nearest that the broker
-// has. The life ends as a planned one does, with that offset as its last commit, and the next one begins there. It tells
-// whether the queue is owned; else it does nothing.
+// has. The life ends as a planned one does, with that offset as its last commit, and the next one begins there; of several
+// offsets the last one counts. It tells whether that is under way: a queue that isn't owned, or is being given, stays as it is.
 func (m *Machine) Reset(now time.Time, offset int64) bool {
-	if m.state != Owned {
+	switch {
+	case m.state == Owned:
+		m.give(now)
+	case m.state == Giving && m.resetting:
+	default:
 		return false
 	}
-	m.give(now)
 	m.resetTo, m.resetting = offset, true
 	return true
 }

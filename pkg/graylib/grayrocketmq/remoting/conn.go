@@ -27,8 +27,8 @@ type conn struct {
 	waiting map[int32]chan answer
 	err     error // set once it is broken
 
-	push func(Command) // what the other side asks by itself; may be nil
-	done chan struct{} // closed when the reader has ended
+	push func(Command) bool // what the other side says or asks by itself; false: it isn't known. May be nil
+	done chan struct{}      // closed when the reader has ended
 }
 
 type answer struct {
@@ -36,7 +36,7 @@ type answer struct {
 	err error
 }
 
-func dial(ctx context.Context, d *net.Dialer, addr string, push func(Command)) (*conn, error) {
+func dial(ctx context.Context, d *net.Dialer, addr string, push func(Command) bool) (*conn, error) {
 	nc, err := d.DialContext(ctx, "tcp", addr)
 	if err != nil {
 		return nil, err
@@ -87,8 +87,9 @@ func (c *conn) read() {
 			return
 		}
 		if h.Flag&flagResponse == 0 {
-			if c.push != nil { // only group members are asked
-				c.push(Command{Code: h.Code, Remark: h.Remark, Ext: h.ExtFields, Body: body})
+			// Only group members are asked.
+			if c.push != nil && !c.push(Command{Code: h.Code, Remark: h.Remark, Ext: h.ExtFields, Body: body}) && h.Flag&flagOneWay == 0 {
+				go c.refuse(h)
 			}
 			continue
 		}
@@ -101,6 +102,25 @@ func (c *conn) read() {
 		}
 	}
 }
+
+// refuse answers that a request isn't known here: who asks would wait for its timeout else.
+func (c *conn) refuse(h header) {
+	frame, err := appendFrame(nil, header{
+		Code: codeNotSupported, Language: "GO", Version: protocolVersion, Opaque: h.Opaque, Flag: flagResponse,
+		Remark: fmt.Sprintf("request %d isn't supported by graylib", h.Code),
+	}, nil)
+	if err == nil {
+		ctx, cancel := context.WithTimeout(context.Background(), refuseWithin)
+		defer cancel()
+		_, err = c.send(ctx, frame)
+	}
+	if err != nil {
+		c.fail(fmt.Errorf("%w: %s: %w", errLost, c.addr, err)) // part of a frame may be out
+	}
+}
+
+// refuseWithin is how long the other side may take to read that.
+const refuseWithin = 20 * time.Second
 
 // headRoom is more than most requests' headers take.
 const headRoom = 512

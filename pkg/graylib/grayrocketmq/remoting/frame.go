@@ -20,8 +20,11 @@ var ErrMalformedFrame = errors.New("malformed RocketMQ frame")
 // Codecs of a frame's header, in the first byte of the header's length.
 const codecJSON = 0
 
-// flagResponse is set in the header of an answer.
-const flagResponse = 1
+// Flags of a header: it is an answer; nobody waits for one (RemotingCommand.RPC_TYPE, RPC_ONEWAY).
+const (
+	flagResponse = 1
+	flagOneWay   = 2
+)
 
 // protocolVersion is what client-go v2.1.2 says of itself; brokers choose formats by it.
 const protocolVersion = 317

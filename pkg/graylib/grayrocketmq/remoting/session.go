@@ -26,11 +26,12 @@ type Notice struct {
 }
 
 // Open connects to a broker. notify is called, on the reader's goroutine and so it must not block, each time the broker says
-// something of a group by itself. What can't be read is left out.
+// something of a group by itself. What can't be read is left out; what else it asks (a client's running information, to consume a
+// message directly) is answered as not supported.
 func (c *Client) Open(ctx context.Context, addr, clientID string, notify func(Notice)) (*Session, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.config.Timeout)
 	defer cancel()
-	cn, err := dial(ctx, &c.dialer, addr, func(req Command) {
+	cn, err := dial(ctx, &c.dialer, addr, func(req Command) bool {
 		switch req.Code {
 		case reqNotifyMembers:
 			notify(Notice{Group: req.Ext["consumerGroup"]})
@@ -38,7 +39,10 @@ func (c *Client) Open(ctx context.Context, addr, clientID string, notify func(No
 			if to, err := parseReset(req.Body); err == nil {
 				notify(Notice{Group: req.Ext["group"], Reset: to})
 			}
+		default:
+			return false
 		}
+		return true
 	})
 	if err != nil {
 		return nil, fmt.Errorf("%w: %s: %w", ErrUnreachable, addr, err)
