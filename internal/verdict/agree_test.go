@@ -65,6 +65,7 @@ func TestJudgeOfBroadcasts(t *testing.T) {
 		"one fails, another handles":   {live(auto), "gray", []string{"gray-1", "gray-2"}, failed, ""},
 		"ignored, and the lane away":   {dead(ignore), "gray", nil, nil, ""},
 		"twice to one instance":        {live(auto), "gray", []string{"gray-1", "gray-2", "gray-2"}, nil, "broke G6 nothing twice: message …0C0D00001A2B was consumed 2 times by gray A at gray-2 (group test-a_gray)"},
+		"twice to a baseline that may": {live(auto), "gray", []string{"gray-1", "base-1", "base-1"}, nil, "broke G6 nothing twice: message …0C0D00001A2B was consumed 2 times by baseline A at base-1 (group test-a)"},
 		"the lane left out":            {live(auto), "gray", []string{"base-1"}, nil, "broke G4 closed loop: message …0C0D00001A2B marked gray was not consumed by gray A (group test-a_gray)"},
 		"the baseline's copy left out": {live(all), "gray", []string{"gray-1"}, nil, "was not consumed by baseline A (group test-a)"},
 		"the baseline ignores":         {live(ignore), "gray", []string{"gray-1", "base-1"}, nil, "which ignores that lane"},
@@ -128,6 +129,32 @@ func TestJudgeOfMarkedAndCopies(t *testing.T) {
 	}
 }
 
+// TestJudgeOfACopyAndARetry: what failed in the lane's group and is retried among the baseline's copies isn't a copy handled twice.
+func TestJudgeOfACopyAndARetry(t *testing.T) {
+	w := world(graylib.ModeAll, "a", "c")
+	for _, failed := range []bool{true, false} {
+		l := closed(w, "gray")
+		m := &l.Messages[0]
+		lane, copied := &m.Finished[0], m.Finished[1]
+		begin := func(e graylib.Event) {
+			e.EventID, e.Kind, e.Result = e.EventID+"b", graylib.EventBegun, ""
+			m.Begun = append(m.Begun, e)
+		}
+		if failed {
+			lane.Result = graylib.ResultRetry
+		}
+		begin(*lane)
+		begin(copied)
+		copied.EventID, copied.Offset, copied.Deliveries = "f9", 77, 2
+		begin(copied)
+		m.Finished = append(m.Finished, copied)
+		v := verdict.Judge(l, verdict.ForPath("/A/dubbo", "gray"), w, 0)
+		if strings.Contains(v.String(), "G6") == failed {
+			t.Errorf("the lane failed %t, and the baseline handled a copy and a retry:\n%s", failed, v)
+		}
+	}
+}
+
 // TestJudgeAgreesWithTheLedger: whatever becomes of a message, and in whichever world, the judge closes no loop in which the
 // ledger finds a promise broken.
 func TestJudgeAgreesWithTheLedger(t *testing.T) {
@@ -159,6 +186,10 @@ func TestJudgeAgreesWithTheLedger(t *testing.T) {
 			}
 			e := graylib.Event{
 				Service: "a", Instance: "a" + string(own) + rapid.SampledFrom([]string{"-1", "-2"}).Draw(t, "instance"), Tag: own, Group: group, Broadcast: everyone,
+				Deliveries: rapid.IntRange(1, 3).Draw(t, "n"),
+			}
+			if group == "test-a__tagged" && w.Lanes["gray"].Mode == graylib.ModeAll {
+				e.Reason = graylib.MessageReasonCopy // as its members say; the ledger has no rules to tell it by
 			}
 			begun := e
 			begun.Kind = graylib.EventBegun

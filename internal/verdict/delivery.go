@@ -103,6 +103,31 @@ func (ts tallies) sum() (begun, failed int, broadcast bool) {
 	return begun, failed, broadcast
 }
 
+// moved is how many of a message's retries in a place are of failures elsewhere: what fails in the group of the message's lane may be
+// retried in <group>__tagged. A failure that was retried where it was moved nothing; what begun there by instances that crashed was begun
+// again for that, and not for a failure.
+func (ts tallies) moved(p place, tag graylib.Tag, sent int, deliveries []graylib.Event, crashed map[string]bool) int {
+	base, ok := strings.CutSuffix(p.group, graylib.GroupTaggedSuffix)
+	group := base + graylib.GroupLaneInfix + string(tag)
+	lane := ts[place{group: group}]
+	if !ok || lane == nil || ts[p] == nil {
+		return 0
+	}
+	left := copies(sent, deliveries, group) + lane.failed - len(lane.begun)
+	for _, e := range lane.begun {
+		if crashed[e.Instance] {
+			left++
+		}
+	}
+	retries := 0
+	for _, e := range ts[p].begun {
+		if e.Deliveries > 1 {
+			retries++
+		}
+	}
+	return max(min(left, lane.failed, retries), 0)
+}
+
 // copies is how many messages bear the id: as their producers reported (sent), or as they were first delivered in a group (any,
 // where group is empty).
 func copies(sent int, deliveries []graylib.Event, group string) int {

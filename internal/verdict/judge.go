@@ -245,6 +245,9 @@ func (j *judge) message(m observer.Message) {
 		for _, c := range expected {
 			j.consumption(m, c, events)
 		}
+		j.twice(m, Consumption{graylib.Untagged, j.world.Consumer.Group}, events, func(e graylib.Event) bool {
+			return j.world.mayToo(e, m.Tag) && !slices.ContainsFunc(expected, func(c Consumption) bool { return c.takes(e) })
+		})
 	}
 	for _, e := range m.Handled() {
 		if !slices.ContainsFunc(expected, func(c Consumption) bool { return c.takes(e) }) && !j.world.mayToo(e, m.Tag) {
@@ -289,22 +292,26 @@ func (c Consumption) takes(e graylib.Event) bool {
 
 // consumption judges whether one environment handled a message, and how often.
 func (j *judge) consumption(m observer.Message, c Consumption, events []graylib.Event) {
-	by := tallied(events, c.takes)
-	who := Name(j.world.Consumer.Service, c.Tag)
-	if !by.done() {
+	if !tallied(events, c.takes).done() {
 		promise := g5
 		if c.Tag != graylib.Untagged {
 			promise = g4
 		}
-		j.missing(promise, "message %s %s was not consumed by %s%s", short(m.ID), marked(m.Tag), who, inGroup(c.Group))
+		j.missing(promise, "message %s %s was not consumed by %s%s", short(m.ID), marked(m.Tag), Name(j.world.Consumer.Service, c.Tag), inGroup(c.Group))
 	}
+	j.twice(m, c, events, c.takes)
+}
+
+// twice finds that one environment handled a message too often in one place, by those of the events that are of it.
+func (j *judge) twice(m observer.Message, c Consumption, events []graylib.Event, of func(graylib.Event) bool) {
+	by, all := tallied(events, of), tallied(events, nil)
 	for _, p := range slices.SortedFunc(maps.Keys(by), place.compare) {
-		if n := by[p].handled; n > copies(len(m.Produced), events, p.group) {
+		if n := by[p].handled; n > copies(len(m.Produced), events, p.group)+all.moved(p, m.Tag, len(m.Produced), events, nil) {
 			at := ""
 			if p.instance != "" {
 				at = " at " + p.instance
 			}
-			j.find(g6, -1, "", "message %s was consumed %d times by %s%s%s", short(m.ID), n, who, at, inGroup(c.Group))
+			j.find(g6, -1, "", "message %s was consumed %d times by %s%s%s", short(m.ID), n, Name(j.world.Consumer.Service, c.Tag), at, inGroup(c.Group))
 		}
 	}
 }

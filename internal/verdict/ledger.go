@@ -192,13 +192,14 @@ func (l *Ledger) judge(a *Account, o LedgerOptions, spans map[spanKey]int, id st
 		a.broke(g6, "message %s %s was handled in the groups %s, of which it has one", id, marked(m.tag), strings.Join(handledIn, " and "))
 	}
 	for _, p := range slices.SortedFunc(maps.Keys(byPlace), place.compare) {
-		l.repeated(a, spans, id, m, p, byPlace[p])
+		l.repeated(a, spans, id, m, p, byPlace[p], byPlace.moved(p, m.tag, len(m.sent), m.deliveries, l.crashed))
 	}
 }
 
-// repeated judges whether a message was begun more often in one place than it failed there, was stored, and crashes excuse.
-func (l *Ledger) repeated(a *Account, spans map[spanKey]int, id string, m *entry, p place, t *tally) {
-	again := max(len(t.begun)-copies(len(m.sent), m.deliveries, p.group)-t.failed, 0)
+// repeated judges whether a message was begun more often in one place than it failed there, was stored, its failures elsewhere moved
+// there, and crashes excuse.
+func (l *Ledger) repeated(a *Account, spans map[spanKey]int, id string, m *entry, p place, t *tally, moved int) {
+	again := max(len(t.begun)-copies(len(m.sent), m.deliveries, p.group)-t.failed-moved, 0)
 	for _, by := range t.begun[:max(len(t.begun)-1, 0)] { // the last one excuses none: nothing came after it
 		if again == 0 || !l.crashed[by.Instance] {
 			continue

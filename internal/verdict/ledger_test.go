@@ -383,6 +383,62 @@ func TestLedgerOfRetriesInTheStandInsGroup(t *testing.T) {
 	}
 }
 
+// TestLedgerOfACopyAndARetry: in mode all the baseline may have a message's copy, and then what failed in the lane's group as well: once
+// for each failure that wasn't retried in the lane's group. What crashes repeat there is no retry.
+func TestLedgerOfACopyAndARetry(t *testing.T) {
+	lane := own("M1", "gray", 1, false)
+	tagged := delivery{id: "M1", tag: "gray", offset: 1, n: 1, group: "test-a__tagged", instance: "a-base", reason: "copy"}
+	retried := func(d delivery) delivery {
+		d.n, d.offset, d.reason = 2, 77, "retry"
+		return d
+	}
+	fails := func(p *past, d delivery) {
+		p.begun(d)
+		p.finished(d, graylib.ResultRetry)
+	}
+	for name, tc := range map[string]struct {
+		history func(*past)
+		broken  bool
+	}{
+		"the retry moves": {func(p *past) { fails(p, lane); p.handled(retried(tagged)) }, false},
+		"after a second failure": {func(p *past) {
+			fails(p, lane)
+			fails(p, retried(lane))
+			p.handled(retried(tagged))
+		}, false},
+		"and fails there, too": {func(p *past) {
+			fails(p, lane)
+			fails(p, retried(tagged))
+			p.handled(retried(tagged))
+		}, false},
+		"after a crash in the lane": {func(p *past) {
+			p.begun(lane.by("dead"))
+			fails(p, lane)
+			p.handled(retried(tagged))
+		}, false},
+		"without a failure":          {func(p *past) { p.handled(lane); p.handled(retried(tagged)) }, true},
+		"no retry":                   {func(p *past) { fails(p, lane); p.handled(tagged) }, true},
+		"twice for one failure":      {func(p *past) { fails(p, lane); p.handled(retried(tagged)); p.handled(retried(tagged)) }, true},
+		"it was retried by the lane": {func(p *past) { fails(p, lane); p.handled(retried(lane)); p.handled(retried(tagged)) }, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := &past{crashed: map[string]bool{"dead": true}}
+			p.sent("M1", "gray")
+			p.handled(tagged)
+			tc.history(p)
+			a := p.judge(verdict.LedgerOptions{}, inOrder(p))
+			if broken := len(a.Broken) > 0; broken != tc.broken || len(a.Unjudged) > 0 || a.Handled["test-a"] != 1 {
+				t.Errorf("%+v: want it handled, and a promise broken %t", a, tc.broken)
+			}
+			for _, f := range a.Broken {
+				if f.Promise != "G6 nothing twice" || !strings.Contains(f.Text, "in group test-a__tagged") {
+					t.Errorf("broke %s: %s", f.Promise, f.Text)
+				}
+			}
+		})
+	}
+}
+
 // TestLedgerOfBroadcasts: each instance of a group that broadcasts has each message once; the baseline has tagged ones in its own
 // group, and beside the lane where a lane comes or goes; a crash repeats what the client's file of offsets lacked.
 func TestLedgerOfBroadcasts(t *testing.T) {
