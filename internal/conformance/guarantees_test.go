@@ -5,14 +5,23 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
 
 const guarantees = root + "/docs/guarantees.md"
 
-// named is a test as the page writes it: its package's folder, and its name.
-var named = regexp.MustCompile("`([a-z0-9/]+)\\.((?:Test|Fuzz)[A-Za-z0-9_]+)`")
+// named is a test as the page writes it, its package's folder and its name, or several of one package: {TestA,TestB}.
+var named = regexp.MustCompile("`([a-z0-9/]+)\\.({[^`]*}|(?:Test|Fuzz)[A-Za-z0-9_]+)`")
+
+// testName is what a test may be called.
+var testName = regexp.MustCompile("^(?:Test|Fuzz)[A-Za-z0-9_]+$")
+
+// namesOf returns the tests that one match of named names.
+func namesOf(match string) []string {
+	return strings.Split(strings.TrimSuffix(strings.TrimPrefix(match, "{"), "}"), ",")
+}
 
 // sections returns the page by promise, "G1" to "G10", in order.
 func sections(t *testing.T) (names []string, text map[string]string) {
@@ -38,12 +47,32 @@ func TestGuaranteesNameTests(t *testing.T) {
 	}
 	sources := make(map[string]string) // by folder
 	for _, m := range named.FindAllStringSubmatch(string(raw), -1) {
-		folder, name := m[1], m[2]
+		folder := m[1]
 		if _, ok := sources[folder]; !ok {
 			sources[folder] = testsOf(t, folder)
 		}
-		if !strings.Contains(sources[folder], "\nfunc "+name+"(") {
-			t.Errorf("docs/guarantees.md names %s.%s, which doesn't exist", folder, name)
+		for _, name := range namesOf(m[2]) {
+			if !testName.MatchString(name) || !strings.Contains(sources[folder], "\nfunc "+name+"(") {
+				t.Errorf("docs/guarantees.md names %s.%s, which doesn't exist", folder, name)
+			}
+		}
+	}
+}
+
+// TestGuaranteesInBraces: of several tests of one package each counts.
+func TestGuaranteesInBraces(t *testing.T) {
+	for text, want := range map[string][]string{
+		"`a/b.TestOne`":           {"TestOne"},
+		"`a/b.{TestOne,FuzzTwo}`": {"TestOne", "FuzzTwo"},
+		"`a/b.{TestOne, other}`":  {"TestOne", " other"}, // which no test is called
+		"`a/b.Other`":             nil,
+	} {
+		var got []string
+		for _, m := range named.FindAllStringSubmatch(text, -1) {
+			got = append(got, namesOf(m[2])...)
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("%s names %q, want %q", text, got, want)
 		}
 	}
 }
