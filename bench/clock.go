@@ -5,8 +5,6 @@ import (
 	"runtime"
 	"sync"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 // clock wakes handlers that wait. Go's own timers are not precise enough for that: where nothing else wakes a process it sleeps
@@ -57,8 +55,7 @@ func (c *clock) run(ctx context.Context) {
 		none := len(c.waiting) == 0
 		c.mu.Unlock()
 		if !none {
-			step := unix.NsecToTimespec(clockStep.Nanoseconds())
-			_ = unix.Nanosleep(&step, nil) // a signal only makes it shorter
+			nap(clockStep)
 			continue
 		}
 		select {

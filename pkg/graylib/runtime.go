@@ -222,7 +222,7 @@ func (rt *Runtime) malformedTag(err error) {
 func (rt *Runtime) unlistedMark(tag Tag) {
 	rt.unlistedMarks.Add(1)
 	rt.logUnlisted.Do(func() {
-		rt.Logger().Warn("a producer's own mark function names a lane that the rules don't list, or that is retired: the message isn't marked with it; "+
+		rt.Logger().Warn("a producer's own mark function names a lane that the rules don't list (or no rules were read yet), or that is retired: the message isn't marked with it; "+
 			"further ones are counted in "+StatusPath+" and not logged", "tag", tag)
 	})
 }
