@@ -75,19 +75,21 @@ func (c *Consumer) createTopics(ctx context.Context, absent []string, routes map
 	if err != nil {
 		return err
 	}
+	made := make(map[string][]string, len(absent)) // brokers, by topic
 	for _, topic := range absent {
-		brokers := slices.Sorted(maps.Keys(auto.Brokers))
-		for _, name := range brokers {
+		made[topic] = slices.Sorted(maps.Keys(auto.Brokers))
+		for _, name := range made[topic] {
 			if err := c.api.CreateTopic(ctx, auto.Brokers[name], topic, c.opts.queues); err != nil {
 				return fmt.Errorf("%w: %q, and broker %q refuses to create it: %w", ErrNoTopics, topic, name, err)
 			}
 		}
-		if routes[topic], err = c.awaitRoute(ctx, topic, brokers...); err != nil {
-			return err
-		}
-		c.log().Info("created a topic", "topic", topic, "queues", len(routes[topic].Queues))
 	}
-	return nil
+	known, err := c.awaitRoutes(ctx, made)
+	maps.Copy(routes, known)
+	for topic, r := range known {
+		c.log().Info("created a topic", "topic", topic, "queues", len(r.Queues))
+	}
+	return err
 }
 
 // hasQueues tells whether a route has queues on all of these brokers.
@@ -97,27 +99,45 @@ func hasQueues(r remoting.Route, brokers ...string) bool {
 	})
 }
 
-// awaitRoute waits until the name server knows a topic on all of these brokers; in the end, on any.
-func (c *Consumer) awaitRoute(ctx context.Context, topic string, brokers ...string) (known remoting.Route, err error) {
+// awaitRoutes waits until the name server knows topics, each on all of its brokers; in the end, on any. It returns the routes of those that
+// are known, and an error that names one that isn't.
+func (c *Consumer) awaitRoutes(ctx context.Context, brokers map[string][]string) (known map[string]remoting.Route, err error) {
+	known = make(map[string]remoting.Route, len(brokers))
+	if len(brokers) == 0 {
+		return known, nil
+	}
 	ctx, cancel := context.WithTimeout(ctx, routeWithin)
 	defer cancel()
 	tick := time.NewTicker(routeEvery)
 	defer tick.Stop()
+	left := slices.Sorted(maps.Keys(brokers)) // topics
 	for {
-		r, err := c.api.Route(ctx, topic)
-		if err == nil && len(r.Queues) > 0 {
-			known = r
+		found := make([]remoting.Route, len(left))
+		errs := atOnce(len(left), func(i int) (err error) {
+			found[i], err = c.api.Route(ctx, left[i])
+			return err
+		})
+		var again []string
+		for i, topic := range left {
+			if errs[i] == nil && len(found[i].Queues) > 0 {
+				known[topic] = found[i]
+			}
+			if errs[i] != nil || !hasQueues(found[i], brokers[topic]...) {
+				again = append(again, topic)
+			}
 		}
-		if err == nil && hasQueues(r, brokers...) {
-			return r, nil
+		if left = again; len(left) == 0 {
+			return known, nil
 		}
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			if len(known.Queues) > 0 {
-				return known, nil
+			for _, topic := range left {
+				if _, ok := known[topic]; !ok {
+					return known, fmt.Errorf("topic %q was created and is not known to the name server: %w", topic, errors.Join(firstError(errs), ctx.Err()))
+				}
 			}
-			return known, fmt.Errorf("topic %q was created and is not known to the name server: %w", topic, errors.Join(err, ctx.Err()))
+			return known, nil
 		}
 	}
 }
@@ -162,9 +182,9 @@ func (c *Consumer) groups(ctx context.Context, asked *checks) error {
 			delete(missing, name)
 			c.log().Info("created a consumer group", "group", name, "broker", broker)
 		}
-		c.retryTopics(ctx, asked, broker, addr)
 	}
 	if len(missing) == 0 {
+		c.retryTopics(ctx, asked)
 		return nil
 	}
 	list := slices.Sorted(maps.Keys(missing))
@@ -177,28 +197,46 @@ func (c *Consumer) groups(ctx context.Context, asked *checks) error {
 	return err
 }
 
-// retryTopics creates the groups' retry topics on a broker where they don't exist. Brokers do so when a member joins, who would have to
-// look for them. It is a matter of time alone, so a refusal is no error.
-func (c *Consumer) retryTopics(ctx context.Context, asked *checks, broker, addr string) {
+// retryTopics creates the groups' retry topics on the brokers where they don't exist, and waits once for all of them. Brokers create them
+// when a member joins, who would have to look for them. It is a matter of time alone, so a refusal is no error.
+func (c *Consumer) retryTopics(ctx context.Context, asked *checks) {
 	if !c.opts.create {
 		return
 	}
-	for _, g := range asked.groups {
+	lacking := slices.DeleteFunc(slices.Clone(asked.groups), func(g string) bool {
+		return hasQueues(asked.retries[retryTopic(g)], asked.brokers...)
+	})
+	found := make([]remoting.Route, len(lacking))
+	errs := atOnce(len(lacking), func(i int) (err error) {
+		found[i], err = c.api.Route(ctx, retryTopic(lacking[i]))
+		return err
+	})
+	made := make(map[string][]string) // brokers, by topic
+	for i, g := range lacking {
 		topic := retryTopic(g)
-		if hasQueues(asked.retries[topic], broker) {
+		switch {
+		case errs[i] == nil && hasQueues(found[i], asked.brokers...):
+			asked.retries[topic] = found[i]
+			continue
+		case errs[i] != nil && !errors.Is(errs[i], remoting.ErrNoTopic):
+			c.log().Debug("the retry topic is left to the brokers", "group", g, "error", errs[i])
 			continue
 		}
-		r, err := c.api.Route(ctx, topic)
-		if errors.Is(err, remoting.ErrNoTopic) || err == nil && !hasQueues(r, broker) {
-			if err = c.api.CreateTopic(ctx, addr, topic, 1); err == nil {
-				r, err = c.awaitRoute(ctx, topic, broker)
+		for _, broker := range asked.brokers {
+			if hasQueues(found[i], broker) {
+				continue
 			}
+			if err := c.api.CreateTopic(ctx, asked.at[broker], topic, 1); err != nil {
+				c.log().Debug("the retry topic is left to the broker", "group", g, "broker", broker, "error", err)
+				continue
+			}
+			made[topic] = append(made[topic], broker)
 		}
-		if err != nil {
-			c.log().Debug("the retry topic is left to the broker", "group", g, "error", err)
-			continue
-		}
-		asked.retries[topic] = r
+	}
+	known, err := c.awaitRoutes(ctx, made)
+	maps.Copy(asked.retries, known)
+	if err != nil {
+		c.log().Debug("retry topics are left to those who join", "error", err)
 	}
 }
 

@@ -1,11 +1,14 @@
 package grayrocketmq
 
 import (
+	"fmt"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/graychain/graychain/pkg/graylib"
+	"github.com/graychain/graychain/pkg/graylib/grayrocketmq/remoting"
 	"github.com/graychain/graychain/pkg/graylib/grayrocketmq/remoting/remotingtest"
 )
 
@@ -35,6 +38,53 @@ func TestRetryTopicOnEachBroker(t *testing.T) {
 	start(t, c)
 	want := []string{retry + " a/0", retry + " b/0", "T a/0", "T b/0"}
 	eventually(t, "all queues are owned", func() bool { return slices.Equal(ownedBy(c, "g_gray"), want) })
+}
+
+// TestRetryTopicsAreAwaitedAtOnce: all are created before any is waited for, and then all are waited for at once: a name server that is slow
+// to show them, or doesn't, holds up a start for as long with many lanes and brokers as with one.
+func TestRetryTopicsAreAwaitedAtOnce(t *testing.T) {
+	groups, brokers := []string{"g_1", "g_2", "g_3"}, []string{"a", "b"}
+	var mu sync.Mutex
+	made, polled := make(map[string]int), make(map[string]int) // by topic; polled since all are made
+	var early []string                                         // polled before
+	all := func(n map[string]int, least int) bool {
+		return !slices.ContainsFunc(groups, func(g string) bool { return n[retryTopic(g)] < least })
+	}
+	s := newCluster(t)
+	s.Handle(codeTopic, func(r remotingtest.Request) remotingtest.Response {
+		mu.Lock()
+		defer mu.Unlock()
+		made[r.Ext["topic"]]++
+		return remotingtest.Response{}
+	})
+	s.Handle(codeRoute, func(r remotingtest.Request) remotingtest.Response {
+		mu.Lock()
+		defer mu.Unlock()
+		topic := r.Ext["topic"]
+		switch {
+		case all(made, len(brokers)):
+			polled[topic]++
+		case made[topic] > 0:
+			early = append(early, topic)
+		}
+		if !all(polled, 2) {
+			return remotingtest.Response{Code: 17}
+		}
+		return remotingtest.Response{Body: fmt.Appendf(nil, `{"brokerDatas":[{"brokerName":"a","brokerAddrs":{0:%[1]q}},{"brokerName":"b","brokerAddrs":{0:%[1]q}}],
+			"queueDatas":[{"brokerName":"a","perm":6,"readQueueNums":1},{"brokerName":"b","perm":6,"readQueueNums":1}]}`, s.Addr)}
+	})
+	asked := &checks{at: map[string]string{"a": s.Addr, "b": s.Addr}, brokers: brokers, groups: groups, retries: make(map[string]remoting.Route)}
+	s.consumer(t, graylib.FilterClient).retryTopics(t.Context(), asked)
+	mu.Lock()
+	defer mu.Unlock()
+	if len(early) > 0 {
+		t.Errorf("%q waited for before all were created", slices.Compact(early))
+	}
+	for _, g := range groups {
+		if !hasQueues(asked.retries[retryTopic(g)], brokers...) {
+			t.Errorf("group %s: the route of its retry topic is %+v, want queues on %v", g, asked.retries[retryTopic(g)], brokers)
+		}
+	}
 }
 
 // TestRetryTopicThatABrokerMakesLate: what one broker has made already doesn't keep the other's from being looked for.
