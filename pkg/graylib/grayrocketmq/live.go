@@ -17,8 +17,10 @@ import (
 // registry.
 const (
 	liveFor    = time.Second
-	liveWithin = 500 * time.Millisecond
-	liveMost   = 256 // lanes and topics: tags come over the wire
+	liveWithin = time.Second // of the brokers' first answer half of it
+	liveMost   = 256         // lanes and topics: tags come over the wire
+
+	locateEvery = 30 * time.Second // where no broker lists anybody of a lane
 )
 
 // laneTopic is a lane as a topic's messages are concerned: its version may not want the topic.
@@ -87,21 +89,42 @@ func (l *liveness) refresh(lane laneTopic, a *liveAnswer) {
 }
 
 // askLive asks the brokers whether a lane's group has a live member of the lane's own that wants the topic; stand-ins are always
-// there. The clients' ids don't say what those want that broadcast.
+// there. The clients' ids don't say what those want that broadcast. A broker that doesn't answer may have another master by now, and one
+// that lists nobody may be a slave by now: then the name server is asked where the masters are, and who is another is asked at once.
 func (c *Consumer) askLive(ctx context.Context, lane laneTopic) (bool, error) {
-	for _, addr := range c.brokers.list() {
+	addrs := c.brokers.list()
+	live, anybody, err := c.listed(ctx, addrs, lane)
+	if err == nil && (anybody || !c.brokers.due(c.live.now())) {
+		return live, nil
+	}
+	c.locate(ctx)
+	if now := c.brokers.list(); !slices.Equal(now, addrs) {
+		live, _, err = c.listed(ctx, now, lane)
+	}
+	return live, err
+}
+
+// listed asks brokers for live members of a lane's own that want a topic; anybody tells whether they list any member of its group. It
+// takes half of the time that is left at most, so that who isn't answered can ask elsewhere.
+func (c *Consumer) listed(ctx context.Context, addrs []string, lane laneTopic) (live, anybody bool, err error) {
+	if by, ok := ctx.Deadline(); ok {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, time.Until(by)/2)
+		defer cancel()
+	}
+	for _, addr := range addrs {
 		members, err := c.api.Members(ctx, addr, graylib.LaneGroup(c.baseGroup(), lane.tag))
 		if err != nil {
-			c.locate(ctx) // another machine may be the master by now
-			return false, err
+			return false, anybody, err
 		}
 		for _, id := range members {
+			anybody = true
 			if m, err := ownership.ParseMember(id); err == nil && m.Role == ownership.Own && m.Wants(lane.topic) || c.broadcasting() {
-				return true, nil
+				return true, true, nil
 			}
 		}
 	}
-	return false, nil
+	return false, anybody, nil
 }
 
 // locate asks the name server where the brokers are that have the consumer's topics. Where it doesn't answer the old addresses stay.
@@ -122,14 +145,26 @@ func (c *Consumer) locate(ctx context.Context) {
 
 // brokerAddrs are the addresses of brokers' masters, by the brokers' names. It is safe for concurrent use.
 type brokerAddrs struct {
-	mu sync.Mutex
-	at map[string]string
+	mu    sync.Mutex
+	at    map[string]string
+	doubt time.Time // when due was last true
 }
 
 func (b *brokerAddrs) set(at map[string]string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.at = maps.Clone(at)
+}
+
+// due tells whether the addresses are to be looked up again, as nothing but their age speaks against them: once in locateEvery.
+func (b *brokerAddrs) due(now time.Time) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if now.Sub(b.doubt) < locateEvery {
+		return false
+	}
+	b.doubt = now
+	return true
 }
 
 func (b *brokerAddrs) list() []string {

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/graychain/graychain/pkg/graylib"
 	"github.com/graychain/graychain/pkg/graylib/grayrocketmq/ownership"
 )
 
@@ -83,6 +84,56 @@ func TestLivenessHoldsNobodyUp(t *testing.T) {
 	await(slowLane)
 	if len(asked) != 0 {
 		t.Errorf("asked %d times more than needed", len(asked))
+	}
+}
+
+// TestLiveAfterAFailover: a broker that lists nobody, or doesn't answer, may not be the master any more. Where the name server says so the new one
+// is asked at once; while nobody is listed there either it isn't asked again for 30 s.
+func TestLiveAfterAFailover(t *testing.T) {
+	lane := laneTopic{tag: "gray", topic: "T"}
+	member := "127.0.0.1@" + ownership.InstanceName("a", "gray", ownership.Own, []string{"T"}, "1")
+	for name, silent := range map[string]bool{"the old master lists nobody": false, "the old master is silent": true} {
+		t.Run(name, func(t *testing.T) {
+			s, old, master := newSim(t), newSimBroker(t), newSimBroker(t)
+			s.has("b", "T", 1)
+			s.at("b", map[int]string{0: old.Addr})
+			c := s.consumer(t, "", listed(graylib.ModeAuto, "gray"))
+			c.subs = []*subscription{{topic: "T"}}
+			clock := time.Unix(1_000_000, 0)
+			c.live.now = func() time.Time { return clock }
+			asked := func() (n int) {
+				for _, r := range s.Seen() {
+					if r.Code == codeRoute {
+						n++
+					}
+				}
+				return n
+			}
+			ask := func(want bool, lookups int, when string) {
+				t.Helper()
+				ctx, cancel := context.WithTimeout(t.Context(), within)
+				defer cancel()
+				before := asked()
+				live, err := c.askLive(ctx, lane)
+				if got := asked() - before; live != want || err != nil || got != lookups {
+					t.Errorf("%s: live %t, %d look-ups, error %v; want %t and %d", when, live, got, err, want, lookups)
+				}
+			}
+			c.locate(t.Context())
+			ask(false, 1, "at first")
+			ask(false, 0, "soon after")
+			clock = clock.Add(locateEvery)
+
+			master.mu.Lock()
+			master.members["g_gray"] = []string{member}
+			master.mu.Unlock()
+			s.at("b", map[int]string{0: master.Addr, 1: old.Addr})
+			if silent {
+				defer old.standStill()()
+			}
+			ask(true, 1, "after the failover")
+			ask(true, 0, "by the new master")
+		})
 	}
 }
 
