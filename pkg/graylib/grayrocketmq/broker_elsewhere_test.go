@@ -58,11 +58,11 @@ func TestRetryOfATopicTheLaneDoesntWant(t *testing.T) {
 				seen <- m.ReconsumeTimes
 				return m.ReconsumeTimes < tc.fails
 			}, WithIdempotency(store))
-			start(t, w.open("gray", gray, r, nil))
+			lane := w.open("gray", gray, r, nil)
+			start(t, lane)
+			w.laneOwns(lane)
 			p := w.producer("", WithProducerRuntime(w.runtime("c", "", r)))
 			probe := w.send(p, "gray", 4)
-			eventually(t, "the lane lives", func() bool { return gray.all(probe) || base.all(probe) })
-			probe = w.send(p, "gray", 4)
 			eventually(t, "the lane lives", func() bool { return gray.all(probe) })
 
 			id := w.sendTo(p, own, "x", "gray", 1)[0]
@@ -127,17 +127,7 @@ func TestRetriesThatTheLaneFinds(t *testing.T) {
 	eventually(t, "all have failed", func() bool { return base.all(ids) })
 	stop(t, first)
 	lane := w.consumer("gray", gray)
-	group := graylib.LaneGroup(w.group, "gray")
-	eventually(t, "the lane has the retries", func() bool {
-		for _, g := range lane.State().Groups {
-			for _, q := range g.Queues {
-				if g.Group == group && q.Retry && q.State == graylib.QueueOwned {
-					return true
-				}
-			}
-		}
-		return false
-	})
+	w.laneOwns(lane)
 	failing.Store(false)
 	w.stubborn(again, r, own, 16, may)
 	eventually(t, "they are handled", func() bool { return again.all(ids) })

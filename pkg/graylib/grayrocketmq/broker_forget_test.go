@@ -69,7 +69,7 @@ func TestForgetAndListInTime(t *testing.T) {
 	eventually(t, "what waited is handled", func() bool { return f.base.all(f.after) })
 	f.source.readAt(time.Now().Add(time.Hour)) // nor is it a stray's time later
 	gray := newSink()
-	f.consumer("gray", gray)
+	f.laneOwns(f.consumer("gray", gray))
 	more := f.send(f.producer(""), "gray", 20)
 	eventually(t, "the lane consumes", func() bool { return gray.all(more) })
 	f.base.exactly(t, "before until", f.before, 1)
@@ -93,6 +93,7 @@ func TestForgetAndListAnew(t *testing.T) {
 	if diff := cmp.Diff([]string{f.group + "_gray"}, c.Groups()); diff != "" {
 		t.Errorf("groups (-want +got):\n%s", diff)
 	}
+	f.laneOwns(c)
 	ids := f.send(f.producer(""), "gray", 20)
 	eventually(t, "the new lane consumes", func() bool { return gray.all(ids) })
 	for what, list := range map[string][]string{"before until": f.before, "after until": f.after, "unlisted": strays} {

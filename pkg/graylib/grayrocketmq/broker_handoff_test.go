@@ -491,6 +491,7 @@ func TestRetriesAreTakenOver(t *testing.T) {
 	gray.act = func(context.Context, *primitive.MessageExt) consumer.ConsumeResult { return consumer.ConsumeRetryLater }
 	w.consumer("", base)
 	lane := w.consumer("gray", gray)
+	w.laneOwns(lane)
 	ids := w.send(w.producer(""), "gray", 4)
 	eventually(t, "the lane fails", func() bool { return gray.all(ids) })
 	w.shutdown(lane)

@@ -107,6 +107,8 @@ func TestStoredTwice(t *testing.T) {
 			cb, cg := w.open("", base, reporter, tc.client, opts...), w.open("gray", gray, reporter, tc.client, opts...)
 			start(t, cb)
 			start(t, cg)
+			w.laneOwns(cg)
+			w.knowsLane(cb)
 			ids := w.twice(tc.tag, 12)
 			var handled, left map[string][]string
 			eventually(t, "each place is accounted for", func() bool {

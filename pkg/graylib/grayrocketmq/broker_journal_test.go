@@ -84,6 +84,7 @@ func TestJournalOfAKilledConsumer(t *testing.T) {
 	base := w.journal(dir, "a", "", "a-base")
 	b := w.open("", faulty(newSink()), base, nil)
 	start(t, b)
+	w.laneOwns(b) // so that it can be seen to give them up
 
 	cmd := exec.Command(os.Args[0], "-test.run=^TestJournalledProcess$", "-test.timeout=5m")
 	cmd.Env = append(os.Environ(), journalFolder+"="+dir, killedNamesrv+"="+w.namesrv, killedTopic+"="+w.topic, killedGroup+"="+w.group)
@@ -103,6 +104,7 @@ func TestJournalOfAKilledConsumer(t *testing.T) {
 	defer func() { _ = cmd.Process.Kill(); _ = cmd.Wait() }()
 	for lines := bufio.NewScanner(out); lines.Scan() && lines.Text() != "started"; {
 	}
+	eventually(t, "the stand-in has given the lane's queues up", func() bool { return len(ownedBy(b, graylib.LaneGroup(w.group, "gray"))) == 0 })
 
 	sender := w.journal(dir, "c", "", "c-1")
 	rt := w.runtime("c", "", sender)

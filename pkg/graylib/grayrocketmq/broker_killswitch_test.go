@@ -15,6 +15,7 @@ func TestKillSwitch(t *testing.T) {
 	w := newWorld(t, listed(graylib.ModeAuto, "gray"))
 	base, lane := newSink(), newSink()
 	baseOn, laneOn := w.consumer("", base), w.consumer("gray", lane)
+	w.laneOwns(laneOn)
 	on := w.producer("")
 	before := append(w.send(on, "", 4), w.send(on, "gray", 4)...)
 	eventually(t, "both are consumed", func() bool { return base.size() == 4 && lane.size() == 4 })

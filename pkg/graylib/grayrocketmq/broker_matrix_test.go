@@ -437,8 +437,10 @@ func testMatrix(t *testing.T, live bool, mode graylib.Mode) {
 	base := x.open("", x.book.sink("baseline", x.act), reporter, client)
 	start(t, base)
 	if live {
-		start(t, x.open("gray", x.book.sink("lane", x.act), nil, client))
-		eventually(t, "the baseline knows that the lane lives", func() bool { return base.laneLive("gray", x.topic) })
+		lane := x.open("gray", x.book.sink("lane", x.act), nil, client)
+		start(t, lane)
+		x.laneOwns(lane)
+		x.knowsLane(base)
 	}
 	var wg sync.WaitGroup
 	for _, kind := range sendKinds {

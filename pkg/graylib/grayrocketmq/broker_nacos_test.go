@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -119,13 +118,7 @@ func TestNoNacosAtStart(t *testing.T) {
 	n.door.Thaw()
 	eventually(t, "the lane's instance is ready", func() bool { return lane.rt.Status().Ready && len(lane.Groups()) == 1 })
 	t.Logf("the lane's instance is ready %v after Nacos answers", time.Since(thawed).Round(time.Millisecond))
-	route, err := w.api.Route(t.Context(), w.topic)
-	if err != nil {
-		t.Fatal(err)
-	}
-	eventually(t, "the lane has the queues, which a stand-in may have had first", func() bool {
-		return len(slices.DeleteFunc(ownedBy(lane, graylib.LaneGroup(w.group, "gray")), func(q string) bool { return !strings.HasPrefix(q, w.topic+" ") })) == len(route.Queues)
-	})
+	w.laneOwns(lane)
 	more := w.send(p, "gray", 20)
 	tagged = append(tagged, more...)
 	all := append(plain, tagged...)

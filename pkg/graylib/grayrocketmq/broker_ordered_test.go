@@ -221,7 +221,7 @@ func TestOrderedDeadLetters(t *testing.T) {
 		consumer.WithConsumerOrder(true), consumer.WithMaxReconsumeTimes(2), consumer.WithSuspendCurrentQueueTimeMillis(10 * time.Millisecond),
 	}
 	w.handled("", o.handler("base"), opts...)
-	w.handled("gray", o.handler("lane"), opts...)
+	w.laneOwns(w.handled("gray", o.handler("lane"), opts...))
 	p := w.producer("")
 	for _, tag := range []graylib.Tag{"", "gray"} {
 		bad := w.sendBody(p, tag, "bad")

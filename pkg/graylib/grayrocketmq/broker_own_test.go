@@ -11,7 +11,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/apache/rocketmq-client-go/v2/consumer"
 	"github.com/apache/rocketmq-client-go/v2/primitive"
@@ -31,10 +30,10 @@ func TestLargestBody(t *testing.T) {
 	book := newLedger()
 	sums := make(chan [sha256.Size]byte, 8)
 	w.consumer("", book.sink("baseline", nil))
-	w.consumer("gray", book.sink("lane", func(_ context.Context, m *primitive.MessageExt) consumer.ConsumeResult {
+	w.laneOwns(w.consumer("gray", book.sink("lane", func(_ context.Context, m *primitive.MessageExt) consumer.ConsumeResult {
 		sums <- sha256.Sum256(m.Body)
 		return consumer.ConsumeSuccess
-	}))
+	})))
 	p := w.producer("")
 	ctx := graylib.WithTag(t.Context(), "gray")
 	body := make([]byte, largest+1)
@@ -253,26 +252,19 @@ func TestAccessControl(t *testing.T) {
 	// A retry goes through the broker's access control as well.
 	failed := make(chan struct{}, 1)
 	failed <- struct{}{}
-	w.consumer("gray", book.sink("fails once", func(context.Context, *primitive.MessageExt) consumer.ConsumeResult {
+	w.laneOwns(w.consumer("gray", book.sink("fails once", func(context.Context, *primitive.MessageExt) consumer.ConsumeResult {
 		select {
 		case <-failed:
 			return consumer.ConsumeRetryLater
 		default:
 			return consumer.ConsumeSuccess
 		}
-	}))
-	eventually(t, "the lane has its queues", func() bool {
-		id := w.send(p, "gray", 1)[0]
-		return reached(time.Second, func() bool { return book.total(id) > 0 }) && book.by("fails once") > 0
-	})
-	eventually(t, "the retry is handled", func() bool {
-		book.mu.Lock()
-		defer book.mu.Unlock()
-		for _, list := range book.seen {
-			if len(list) == 2 && list[0].who == "fails once" && list[1].who == "fails once" {
-				return true
-			}
+	})))
+	id := w.send(p, "gray", 1)[0]
+	eventually(t, "the retry is handled", func() bool { return book.total(id) == 2 })
+	for _, d := range book.deliveries(id) {
+		if d.who != "fails once" {
+			t.Errorf("%v: want both by the lane", d)
 		}
-		return false
-	})
+	}
 }

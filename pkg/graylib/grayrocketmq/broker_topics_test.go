@@ -53,6 +53,7 @@ func TestTopicsDiffer(t *testing.T) {
 	laneTopics := map[string]string{w.topic: "sell || buy", further: "*"}
 	w.subscribed("", base, map[string]string{w.topic: "buy", own: "*"})
 	lane := w.subscribed("gray", gray, laneTopics)
+	w.laneOwns(lane, w.topic, further)
 	p := w.producer("")
 
 	// The lane is there.
@@ -87,8 +88,8 @@ func TestCopyOfATopicTheLaneDoesNotWant(t *testing.T) {
 	own := w.topic + "-own"
 	base, gray := newSink(), newSink()
 	c := w.subscribed("", base, map[string]string{w.topic: "*", own: "*"})
-	w.subscribed("gray", gray, map[string]string{w.topic: "*"})
-	eventually(t, "the baseline knows that the lane lives", func() bool { return c.laneLive("gray", w.topic) })
+	w.laneOwns(w.subscribed("gray", gray, map[string]string{w.topic: "*"}))
+	w.knowsLane(c)
 	p := w.producer("")
 	common, others := w.sendTo(p, w.topic, "x", "gray", 8), w.sendTo(p, own, "x", "gray", 8)
 	eventually(t, "all are handled", func() bool { return base.all(common) && gray.all(common) && base.all(others) })
@@ -118,19 +119,16 @@ func testUnknownVersion(t *testing.T, here graylib.Tag, id string) {
 	w := newWorld(t, listed(graylib.ModeAuto, "gray"))
 	route := w.createTopic(2)
 	base, ours := newSink(), newSink()
-	w.consumer("", base)
+	c := w.consumer("", base)
 	if here == "" {
 		ours = base
 	} else {
-		w.consumer(here, ours)
+		c = w.consumer(here, ours)
 	}
+	w.laneOwns(c)
 	p := w.producer("")
-	var first []string
-	eventually(t, "the queues are ours", func() bool {
-		list := w.send(p, "gray", 5)
-		first = append(first, list...)
-		return reached(within, func() bool { return base.all(list) || ours.all(list) }) && ours.all(list)
-	})
+	first := w.send(p, "gray", 5)
+	eventually(t, "the queues are ours", func() bool { return ours.all(first) })
 
 	group := graylib.LaneGroup(w.group, "gray")
 	if _, err := ownership.ParseMember(id); err == nil {
@@ -177,6 +175,7 @@ func TestSQLSubscription(t *testing.T) {
 			r.Consume.Filter = filter
 			w := newWorld(t, r)
 			base, gray := newSink(), newSink()
+			var lane *Consumer
 			for tag, s := range map[graylib.Tag]*sink{"": base, "gray": gray} {
 				c := w.open(tag, s, nil, nil)
 				expr := "amount BETWEEN 5 AND 10 AND (city = 'it''s' OR city IS NULL) -- and no other"
@@ -191,7 +190,11 @@ func TestSQLSubscription(t *testing.T) {
 					t.Fatal(err)
 				}
 				start(t, c)
+				if tag == "gray" {
+					lane = c
+				}
 			}
+			w.laneOwns(lane)
 			p := w.producer("")
 			send := func(tag graylib.Tag, amount, city string) string {
 				m := primitive.NewMessage(w.topic, []byte("x"))

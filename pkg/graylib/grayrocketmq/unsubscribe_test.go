@@ -120,6 +120,7 @@ func TestLaneUnsubscribes(t *testing.T) {
 	w.subscribed("", base, all)
 	w.subscribed("", base, all)
 	lane := w.subscribed("gray", gray, all)
+	w.laneOwns(lane, w.topic, second)
 	p := w.producer("")
 	before := slices.Concat(w.sendTo(p, second, "x", "gray", 8), w.sendTo(p, w.topic, "x", "gray", 8))
 	eventually(t, "the lane handles both topics", func() bool { return gray.all(before) })

@@ -336,6 +336,33 @@ func (w *world) consumer(tag graylib.Tag, s *sink, opts ...ConsumerOption) *Cons
 	return c
 }
 
+// laneOwns waits until the consumer, the lane gray's or a stand-in, owns all queues of the lane's group: of these topics, or of the
+// world's where none is named, and of the group's retries. A member that was there before it may have had them, and handles what is sent
+// until it gives them up; of what fails then the deliveries count anew.
+func (w *world) laneOwns(c *Consumer, topics ...string) {
+	w.t.Helper()
+	if len(topics) == 0 {
+		topics = []string{w.topic}
+	}
+	group := graylib.LaneGroup(w.group, "gray")
+	topics = append(slices.Clone(topics), retryTopic(group))
+	eventually(w.t, "the lane's queues are owned by the one who is to have them", func() bool {
+		owned := ownedBy(c, group)
+		return !slices.ContainsFunc(topics, func(topic string) bool {
+			route, err := w.api.Route(w.t.Context(), topic)
+			return err != nil || slices.ContainsFunc(route.Queues, func(q remoting.Queue) bool {
+				return !slices.Contains(owned, topic+" "+queueName(&primitive.MessageQueue{BrokerName: q.Broker, QueueId: q.ID}))
+			})
+		})
+	})
+}
+
+// knowsLane waits until the baseline's consumer knows that the lane gray consumes the topic: in mode all there are no copies before.
+func (w *world) knowsLane(c *Consumer) {
+	w.t.Helper()
+	eventually(w.t, "the baseline knows that the lane lives", func() bool { return c.laneLive("gray", w.topic) })
+}
+
 // createTopic makes the topic before any consumer does, with so many queues on each broker.
 func (w *world) createTopic(queues int) remoting.Route {
 	w.t.Helper()
