@@ -47,8 +47,9 @@ func MayLoseLanes() Option { return func(p *publisher) { p.mayLose = true } }
 // refused. A file without a lane that is published is refused too, with [ErrLane]: [Drop] takes lanes out; and so is everything
 // where this machine's clock is wrong ([Clocked]). On any error but [ErrUnconfirmed] nothing has been changed by Apply, unless the error is the store's own.
 //
-// Where nothing is published, or a text that nobody can read, the file follows what the services have by the store's history
-// ([Historian]). Where that doesn't tell either, the error wraps [ErrLanesUnknown], but for a file without a revision that is to be
+// Where nothing is published, a text that nobody can read, or one that services refuse (someone left it there by hand), the file follows
+// what the services have by the store's history ([Historian]). A text that is good by itself is taken for what they have where the
+// history can't be had. Where that doesn't tell either, the error wraps [ErrLanesUnknown], but for a file without a revision that is to be
 // the very first document: services that have any refuse it.
 func Apply(ctx context.Context, store Store, content []byte, opts ...Option) (Result, error) {
 	p := newPublisher(store)
@@ -116,12 +117,12 @@ func (p publisher) once(ctx context.Context, change func(current []byte) ([]byte
 	}
 	content, err := change(was.text())
 	if err != nil {
-		return Result{}, err
+		return Result{}, was.explain(err)
 	}
 	result := Result{Revision: was.revision(), Previous: was.revision()}
 	next, err := p.prepare(content, &was)
 	if err != nil {
-		return result, err
+		return result, was.explain(err)
 	}
 	if next == nil {
 		result.Content, result.Document = published, was.doc
@@ -136,7 +137,7 @@ func (p publisher) once(ctx context.Context, change func(current []byte) ([]byte
 		judged.lines = own.lines // the author knows the lines of the file
 	}
 	if err := mayFollow(was.known(), &judged, p.leaves, now); err != nil {
-		return result, err
+		return result, was.explain(err)
 	}
 	notes, err := p.checkClock(ctx)
 	if err != nil {
@@ -151,7 +152,7 @@ func (p publisher) once(ctx context.Context, change func(current []byte) ([]byte
 
 // prepare returns the text to publish, nil where it is published already.
 func (p publisher) prepare(content []byte, was *published) ([]byte, error) {
-	if was.broken || was.doc == nil {
+	if was.broken || was.doc == nil || was.refused != nil {
 		return was.replace(content, p.mayLose, p.now())
 	}
 	next, err := Prepare(content, was.doc, p.now())

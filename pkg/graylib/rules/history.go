@@ -93,13 +93,13 @@ func (p publisher) rollback(ctx context.Context, store Historian, revision int64
 	was := readPublished(published)
 	result := Result{Revision: was.revision(), Previous: was.revision()}
 	now := p.now()
-	versions := append([]Version{{Content: published}}, history...)
+	versions := withPublished(history, published, now)
 	to := pick(versions, revision)
 	if to == nil {
 		return result, fmt.Errorf("revision %d: %w: it has %s (Nacos keeps 30 days by default)", revision, ErrNoVersion, revisions(history))
 	}
-	last, highest := servicesHave(versions, now)
-	next, notes, err := restored(to, last, highest+1, now)
+	have := servicesHave(versions, now)
+	next, notes, err := restored(to, have.last, have.highest+1, now)
 	if err != nil {
 		return result, err
 	}
@@ -107,7 +107,7 @@ func (p publisher) rollback(ctx context.Context, store Historian, revision int64
 	if err != nil {
 		return result, err
 	}
-	if err := mayFollow(last, doc, "", now); err != nil {
+	if err := mayFollow(have.last, doc, "", now); err != nil {
 		return result, err
 	}
 	clock, err := p.checkClock(ctx)
@@ -131,11 +131,27 @@ func pick(versions []Version, revision int64) []byte {
 	return nil
 }
 
-// servicesHave goes through what was published, the newest first, as a service that was never away did: it returns the
-// document which that one has in force (nil = none), and the highest revision of the good ones. A service that started or was away
-// meanwhile may have another.
-func servicesHave(versions []Version, now time.Time) (last *Document, highest int64) {
+// withPublished returns the history with what is published now at its head, where it isn't there yet.
+func withPublished(history []Version, published []byte, now time.Time) []Version {
+	if len(history) > 0 && bytes.Equal(history[0].Content, published) {
+		return history
+	}
+	return append([]Version{{Content: published, At: now}}, history...)
+}
+
+// replayed is what the history tells of a service that was never away.
+type replayed struct {
+	last    *Document // what it has in force; nil = none
+	text    []byte    // of last
+	highest int64     // revision of the good documents, those that it refused included: one that started or was away may have another
+	refused int       // how many versions it refused
+}
+
+// servicesHave goes through what was published, the newest first, as a service that was never away did.
+func servicesHave(versions []Version, now time.Time) replayed {
+	var have replayed
 	for i, v := range slices.Backward(versions) {
+		have.refused++
 		if v.Judge(); v.Problem != "" {
 			continue
 		}
@@ -143,16 +159,17 @@ func servicesHave(versions []Version, now time.Time) (last *Document, highest in
 		if err != nil {
 			continue
 		}
-		highest = max(highest, doc.Revision)
+		have.highest = max(have.highest, doc.Revision)
 		replaced := now // until then it was judged again and again
 		if i > 0 && !versions[i-1].At.IsZero() {
 			replaced = versions[i-1].At
 		}
-		if CheckTransition(last, doc, Reading{At: replaced, Since: v.At}) == nil {
-			last = doc
+		if CheckTransition(have.last, doc, Reading{At: replaced, Since: v.At}) == nil {
+			have.last, have.text = doc, v.Content
+			have.refused--
 		}
 	}
-	return last, highest
+	return have
 }
 
 // revisions lists the revisions of good versions, for people.

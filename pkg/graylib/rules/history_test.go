@@ -19,14 +19,18 @@ import (
 
 // memory is a config centre that remembers everything.
 type memory struct {
-	versions []Version // oldest first; nil content = deleted
-	broken   error     // why the history can't be had
-	race     func()    // called before the next publishing
+	versions []Version        // oldest first; nil content = deleted
+	broken   error            // why the history can't be had
+	race     func()           // called before the next publishing
+	now      func() time.Time // nil = time.Now
 }
 
 // put takes a text as published now, or some time ago where it begins with "ago 1h;".
 func (m *memory) put(content string) {
 	v := Version{At: time.Now()}
+	if m.now != nil {
+		v.At = m.now()
+	}
 	if rest, ok := strings.CutPrefix(content, "ago "); ok {
 		ago, text, _ := strings.Cut(rest, ";")
 		d, err := time.ParseDuration(ago)
@@ -72,12 +76,15 @@ func (m *memory) Publish(_ context.Context, content []byte, cas string) error {
 	return nil
 }
 
-func (m *memory) History(context.Context, int) ([]Version, error) {
+func (m *memory) History(_ context.Context, limit int) ([]Version, error) {
 	if m.broken != nil {
 		return nil, m.broken
 	}
 	out := slices.Clone(m.versions)
 	slices.Reverse(out)
+	if limit > 0 {
+		out = out[:min(limit, len(out))]
+	}
 	for i := range out {
 		out[i].Judge()
 	}
@@ -145,6 +152,8 @@ func TestRollback(t *testing.T) {
 		{name: "replaced by hand with a lower revision", published: []string{strings.Replace(rollSecond, "revision: 2", "revision: 12", 1), rollFirst}, to: 12,
 			want: strings.Replace(rollSecond, "revision: 2", "revision: 13", 1)},
 		{name: "of two with the revision the newest good one", published: []string{strings.Replace(rollFirst, "one", "old", 1), rollFirst, "revision: 1\nlanes: x\n", strings.Replace(rollFirst, "revision: 1", "revision: 2", 1)}, to: 1,
+			want: strings.Replace(rollFirst, "revision: 1", "revision: 3", 1)},
+		{name: "until was set by hand, without notice", published: []string{"ago 5h;" + rollFirst, forgotten}, to: 1,
 			want: strings.Replace(rollFirst, "revision: 1", "revision: 3", 1)},
 		{name: "unknown", published: []string{rollFirst, rollSecond}, to: 3, err: ErrNoVersion, errText: "revision 3: no such revision in the history: it has 1, 2 (Nacos keeps 30 days by default)"},
 		{name: "broken", published: []string{"revision: 1\nlanes: x\n", rollSecond}, to: 1, err: ErrNoVersion},

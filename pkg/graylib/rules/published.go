@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/graychain/graychain/pkg/graylib"
@@ -18,7 +19,8 @@ type published struct {
 	content []byte
 	doc     *Document // nil = nothing; of a broken document, what could be read of it
 	broken  bool
-	opaque  bool // broken, and its lanes couldn't be read
+	opaque  bool  // broken, and its lanes couldn't be read
+	refused error // why services don't have it in force, though it is a document; nil = they do, as far as is known
 	notes   []string
 
 	// By the history, looked up where the text doesn't tell:
@@ -96,10 +98,21 @@ func (p published) known() *Document {
 // errNoHistory says that the store keeps none.
 var errNoHistory = errors.New("it keeps no history")
 
-// recall looks up in the store's history what the services have, where what is published doesn't tell.
+// How much of the history is looked at first, and for how long, where what is published is good by itself: a store may ask for each
+// version.
+const (
+	lookBack       = 10
+	historyTimeout = 5 * time.Second
+)
+
+// recall looks up in the store's history what the services have, where that isn't what is published: nothing is, a text that nobody
+// can read, or one that someone left there by hand and that services refuse.
 func (p publisher) recall(ctx context.Context, was *published) error {
 	if was.doc != nil && !was.broken {
-		return nil
+		was.refused = CheckTransition(nil, was.doc, Reading{At: p.now()})
+		if was.refused == nil {
+			return p.compare(ctx, was)
+		}
 	}
 	store, ok := p.store.(Historian)
 	if !ok {
@@ -110,12 +123,70 @@ func (p publisher) recall(ctx context.Context, was *published) error {
 	if err != nil && ctx.Err() != nil {
 		return err
 	}
-	was.last, was.highest = servicesHave(history, p.now())
-	was.why = err
+	have := servicesHave(history, p.now())
+	was.last, was.highest, was.why = have.last, have.highest, err
+	was.note()
 	return nil
 }
 
-// replace is [Prepare] where nothing is published, or what is published is broken.
+// compare looks up whether services have what is published and good by itself. Where the history can't be had they are taken to.
+func (p publisher) compare(ctx context.Context, was *published) error {
+	store, ok := p.store.(Historian)
+	if !ok || p.mayLose {
+		return nil
+	}
+	asking, cancel := context.WithTimeout(ctx, historyTimeout)
+	defer cancel()
+	var have replayed
+	for _, limit := range []int{lookBack, 0} {
+		history, err := store.History(asking, limit)
+		if err != nil {
+			if ctx.Err() != nil {
+				return err
+			}
+			was.notes = append(was.notes, fmt.Sprintf("whether services have what was published couldn't be looked up in the history: %v", err))
+			return nil
+		}
+		now := p.now().Add(MaxSkew) // a lane that has left may be taken for gone by some services, and not yet by others
+		have = servicesHave(withPublished(history, was.content, p.now()), now)
+		whole := limit == 0 || len(history) < limit
+		if bytes.Equal(have.text, was.content) && (whole || have.refused == 0) { // services that took one after the other have the last
+			return nil
+		}
+		if whole {
+			break
+		}
+	}
+	was.last, was.highest = have.last, have.highest
+	if was.refused = CheckTransition(was.last, was.doc, Reading{At: p.now()}); was.refused == nil {
+		was.refused = errors.New("it came without the notice that forgetting a lane takes")
+	}
+	was.note()
+	return nil
+}
+
+// note tells of a document that services refuse.
+func (p *published) note() {
+	if p.refused != nil {
+		p.notes = []string{"what was published was refused by services, and has been replaced: " + firstLine(p.refused)}
+	}
+}
+
+// explain adds to an error that services refuse what is published.
+func (p *published) explain(err error) error {
+	if err == nil || p.refused == nil || p.last == nil {
+		return err
+	}
+	return fmt.Errorf("%w\nservices refuse what is published, and have revision %d: `graychain rules rollback --to %d` puts that in force again (%s)",
+		err, p.last.Revision, p.last.Revision, firstLine(p.refused))
+}
+
+func firstLine(err error) string {
+	line, _, _ := strings.Cut(err.Error(), "\n")
+	return line
+}
+
+// replace is [Prepare] where nothing is published, or what is published is broken or refused by services.
 func (p *published) replace(content []byte, mayLose bool, now time.Time) ([]byte, error) {
 	doc, err := Parse(content)
 	if err != nil {
@@ -133,15 +204,17 @@ func (p *published) replace(content []byte, mayLose bool, now time.Time) ([]byte
 		p.doc.Revision = base
 	}
 	switch {
-	case base == 0 && !p.broken:
+	case base == 0 && !p.broken && (p.refused == nil || p.why == nil || mayLose):
 		return prepare(content, doc, nil, 1, now)
+	case base == 0 && !p.broken:
+		return nil, p.unknown()
 	case base == 0:
-		return nil, doc.at("revision", ErrRevision, "is missing, and what is published is too broken to look it up: write the last good revision, which the services' status tells")
+		return nil, doc.at("revision", ErrRevision, "is missing, and what is published is too broken to look it up: write the last good revision, which `graychain rules status` tells")
 	case p.last != nil:
 		return prepare(content, doc, p.last, base+1, now)
 	case (p.opaque || !p.broken) && !mayLose:
 		return nil, p.unknown()
-	case !p.broken:
+	case p.doc == nil:
 		return prepare(content, doc, nil, base+1, now)
 	}
 	return p.repair(content, doc, base+1, now)
@@ -149,17 +222,20 @@ func (p *published) replace(content []byte, mayLose bool, now time.Time) ([]byte
 
 func (p *published) unknown() error {
 	what, history := "nothing is published", "the history has no good document"
-	if p.broken {
+	switch {
+	case p.broken:
 		what = "what is published is too broken to look them up"
+	case p.refused != nil:
+		what = "services refuse what is published (" + firstLine(p.refused) + ")"
 	}
 	if p.why != nil {
 		history = fmt.Sprintf("the history can't be asked: %v", p.why)
 	}
-	return fmt.Errorf("%w: %s, and %s; where the file lists every lane that the services' status tells, with its time `listed`, publish it with `graychain rules apply --may-lose-lanes`",
+	return fmt.Errorf("%w: %s, and %s; where the file lists every lane of the document that a service keeps in its state folder ($GRAY_STATE), with its time `listed`, publish it with `graychain rules apply --may-lose-lanes`",
 		ErrLanesUnknown, what, history)
 }
 
-// repair makes the text that replaces a broken one, where the history doesn't tell what was before. The author may have fixed the
+// repair makes the text that replaces a broken or refused one, where the history doesn't tell what was before. The author may have fixed the
 // very text, so lanes that couldn't be read keep the times that the file gives them.
 func (p *published) repair(content []byte, doc *Document, revision int64, now time.Time) ([]byte, error) {
 	if p.opaque {
