@@ -44,8 +44,8 @@ func MayLoseLanes() Option { return func(p *publisher) { p.mayLose = true } }
 // Apply publishes a file's text as the next revision of the document: it reads the current one, prepares the text
 // ([Prepare]), checks that it may follow ([CheckTransition]), publishes it by compare-and-set, and waits until it can be
 // read back. Where someone else published in between, it starts anew: a file that names its revision is stale then, and
-// refused. A file without a lane that is published is refused too, with [ErrLane]: [Drop] takes lanes out; and so is everything
-// where this machine's clock is wrong ([Clocked]). On any error but [ErrUnconfirmed] nothing has been changed by Apply, unless the error is the store's own.
+// refused. A file without a lane that is published is refused too, with [ErrLane]: [Drop] takes lanes out; and so is what
+// writes a lane's times, or takes one out, where this machine's clock is wrong ([Clocked]). On any error but [ErrUnconfirmed] nothing has been changed by Apply, unless the error is the store's own.
 //
 // Where nothing is published, a text that nobody can read, or one that services refuse (someone left it there by hand), the file follows
 // what the services have by the store's history ([Historian]). A text that is good by itself is taken for what they have where the
@@ -90,11 +90,16 @@ type publisher struct {
 	now     func() time.Time
 	leaves  graylib.Tag // the lane that may leave; empty = none
 	mayLose bool        // publish though nobody can tell which lanes the services have
+	clock   clock
 }
 
 func newPublisher(store Store) publisher { return publisher{store: store, now: time.Now} }
 
 func (p publisher) modify(ctx context.Context, change func(current []byte) ([]byte, error)) (Result, error) {
+	var err error
+	if p.clock, err = p.checkClock(ctx); err != nil { // it may take seconds: before any time is told
+		return Result{}, err
+	}
 	for attempt := 1; ; attempt++ {
 		result, err := p.once(ctx, change)
 		if !errors.Is(err, ErrConflict) || attempt == maxAttempts {
@@ -139,7 +144,7 @@ func (p publisher) once(ctx context.Context, change func(current []byte) ([]byte
 	if err := mayFollow(was.known(), &judged, p.leaves, now); err != nil {
 		return result, was.explain(err)
 	}
-	notes, err := p.checkClock(ctx)
+	notes, err := p.clock.judge(was.known(), doc)
 	if err != nil {
 		return result, err
 	}

@@ -70,6 +70,10 @@ func (v *Version) Judge() {
 // be called again after any error. Of several versions with the revision the newest good one is taken.
 func Rollback(ctx context.Context, store Historian, revision int64) (Result, error) {
 	p := newPublisher(store)
+	var err error
+	if p.clock, err = p.checkClock(ctx); err != nil {
+		return Result{}, err
+	}
 	for attempt := 1; ; attempt++ {
 		result, err := p.rollback(ctx, store, revision)
 		if !errors.Is(err, ErrConflict) || attempt == maxAttempts {
@@ -110,7 +114,7 @@ func (p publisher) rollback(ctx context.Context, store Historian, revision int64
 	if err := mayFollow(have.last, doc, "", now); err != nil {
 		return result, err
 	}
-	clock, err := p.checkClock(ctx)
+	clock, err := p.clock.judge(have.last, doc)
 	if err != nil {
 		return result, err
 	}
