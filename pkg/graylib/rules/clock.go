@@ -21,8 +21,8 @@ type Clocked interface {
 
 // clock is what is known of the publisher's clock.
 type clock struct {
-	wrong   error // wraps [ErrClock]
-	unknown error // why it couldn't be compared
+	wrong   string // how far, after [ErrClock]; empty = it is right, as far as is known
+	unknown string // why it couldn't be compared; empty = it could
 }
 
 // checkClock compares the publisher's clock with the store's, where that tells.
@@ -36,10 +36,10 @@ func (p publisher) checkClock(ctx context.Context) (clock, error) {
 	case err != nil && ctx.Err() != nil:
 		return clock{}, err
 	case err != nil:
-		return clock{unknown: err}, nil
+		return clock{unknown: fmt.Sprint(err)}, nil
 	case ahead.Abs()-within > MaxSkew:
-		return clock{wrong: fmt.Errorf("%w by %v: it is %s here and %s there; set the clocks by NTP, they may differ by %v: a lane's messages are told from others by time",
-			ErrClock, ahead.Abs().Round(time.Second), now.UTC().Format(time.RFC3339), now.Add(ahead).UTC().Format(time.RFC3339), MaxSkew)}, nil
+		return clock{wrong: fmt.Sprintf("by %v: it is %s here and %s there; set the clocks by NTP, they may differ by %v: a lane's messages are told from others by time",
+			ahead.Abs().Round(time.Second), now.UTC().Format(time.RFC3339), now.Add(ahead).UTC().Format(time.RFC3339), MaxSkew)}, nil
 	}
 	return clock{}, nil
 }
@@ -48,14 +48,14 @@ func (p publisher) checkClock(ctx context.Context) (clock, error) {
 // lane leaves. Otherwise notes say what is known.
 func (c clock) judge(last, next *Document) (notes []string, err error) {
 	switch {
-	case c.wrong != nil && writesTimes(last, next):
-		return nil, c.wrong
-	case c.wrong != nil:
-		return []string{c.wrong.Error()}, nil
-	case c.unknown != nil:
-		return []string{fmt.Sprintf("this machine's clock couldn't be compared with the config centre's: %v", c.unknown)}, nil
+	case c.wrong != "" && writesTimes(last, next):
+		return nil, fmt.Errorf("%w %s", ErrClock, c.wrong)
+	case c.wrong != "":
+		notes = append(notes, fmt.Sprintf("%v %s", ErrClock, c.wrong))
+	case c.unknown != "":
+		notes = append(notes, "this machine's clock couldn't be compared with the config centre's: "+c.unknown)
 	}
-	return nil, nil
+	return notes, nil
 }
 
 // writesTimes tells whether a lane has another `listed` or `until` in next than in last (nil = none), or has left.

@@ -132,7 +132,7 @@ func (p publisher) recall(ctx context.Context, was *published) error {
 // compare looks up whether services have what is published and good by itself. Where the history can't be had they are taken to.
 func (p publisher) compare(ctx context.Context, was *published) error {
 	store, ok := p.store.(Historian)
-	if !ok || p.mayLose || p.clock.unknown != nil { // who can't be asked for the time can't be asked for the history
+	if !ok || p.mayLose || p.clock.unknown != "" { // who can't be asked for the time can't be asked for the history
 		return nil
 	}
 	asking, cancel := context.WithTimeout(ctx, historyTimeout)
