@@ -7,8 +7,10 @@ import (
 )
 
 // awayAfter is how long after an answered read a reader may have missed that a lane was forgotten. Forgetting takes that long from
-// when `until` is published; 10 s are for what publishing takes, and for reads that lag.
-const awayAfter = rules.ForgetNotice + rules.ForgetDelay - 10*time.Second
+// when `until` is published: one machine sets it by a clock that may be MaxSkew behind, another takes the lane out by one that may be
+// MaxSkew ahead; 10 s are for what publishing takes, and for reads that lag. A reader that is there reads every 10 s ([pollSlow]), and
+// what counts is when an answered read began, so that a slow answer isn't absence.
+const awayAfter = rules.ForgetNotice + rules.ForgetDelay - 2*rules.MaxSkew - 10*time.Second
 
 // attendance tells what a reader of documents may have missed. A read that finds a text that is refused is as good as any: whoever
 // goes on reading has seen everything that stayed for long.
