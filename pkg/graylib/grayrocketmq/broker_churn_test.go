@@ -159,7 +159,7 @@ func TestCrashOfBoth(t *testing.T) {
 	w := newWorld(t, listed(graylib.ModeAuto, "gray"))
 	w.createTopic(queues)
 	y := newTally()
-	w.consumer("", y.handler("survivor"))
+	survivor := w.consumer("", y.handler("survivor"))
 	l := w.load(w.producer(""), "gray", 1000)
 	var times []time.Duration
 	for i := range rounds() {
@@ -178,6 +178,7 @@ func TestCrashOfBoth(t *testing.T) {
 		eventually(t, "the survivor handles messages", func() bool { _, ok := y.took("survivor"); return ok })
 		at, _ := y.took("survivor")
 		times = append(times, at.Sub(began))
+		w.laneOwns(survivor)
 	}
 	ids := l.stop(t)
 	eventually(t, "all are handled", func() bool { return y.has(ids) })

@@ -244,7 +244,7 @@ func TestCrashWithIdempotency(t *testing.T) {
 				eventually(t, "some more are handled", func() bool { return y.count(who) > 100 })
 				kill()
 				y.arm()
-				eventually(t, "the stand-in has all queues again", func() bool { _, ok := y.took("standin"); return ok })
+				w.laneOwns(standin)
 			}
 			ids := l.stop(t)
 			eventually(t, "all are handled", func() bool { return y.has(ids) })

@@ -341,12 +341,18 @@ func (w *world) consumer(tag graylib.Tag, s *sink, opts ...ConsumerOption) *Cons
 // until it gives them up; of what fails then the deliveries count anew.
 func (w *world) laneOwns(c *Consumer, topics ...string) {
 	w.t.Helper()
+	w.owns(c, graylib.LaneGroup(w.group, "gray"), topics...)
+}
+
+// owns waits until the consumer owns all queues of a group, as laneOwns does. After a kill too: who is started before the others have
+// seen that the dead one is gone can't know whose lock it meets, and waits until that lapses.
+func (w *world) owns(c *Consumer, group string, topics ...string) {
+	w.t.Helper()
 	if len(topics) == 0 {
 		topics = []string{w.topic}
 	}
-	group := graylib.LaneGroup(w.group, "gray")
 	topics = append(slices.Clone(topics), retryTopic(group))
-	eventually(w.t, "the lane's queues are owned by the one who is to have them", func() bool {
+	eventually(w.t, "the group's queues are owned by the one who is to have them", func() bool {
 		owned := ownedBy(c, group)
 		return !slices.ContainsFunc(topics, func(topic string) bool {
 			route, err := w.api.Route(w.t.Context(), topic)
