@@ -56,7 +56,7 @@ FULL_MESSAGES = GRAYCHAIN_E2E_FULL=1 $(WITH_SERVERS) scripts/gotest.sh -count=1 
 
 .PHONY: check-full-messages
 check-full-messages: ## of check-full only handoffs, crashes and modes of messages, with their figures
-	@$(FULL_MESSAGES) '^Test(Handoff|StandIns|Crash|Modes|Members|ListedThen|Retries|Rollback)'
+	@$(FULL_MESSAGES) '^Test(Handoff|StandIns|Crash|Modes|Members|ListedThen|Retries|Rollback|Stock|Offsets)'
 
 .PHONY: check-full-messages-kinds
 check-full-messages-kinds: ## of check-full only kinds of sending and consuming, and strays

@@ -112,7 +112,7 @@ func (c *conn) refuse(h header) {
 	if err == nil {
 		ctx, cancel := context.WithTimeout(context.Background(), refuseWithin)
 		defer cancel()
-		_, err = c.send(ctx, frame)
+		_, err = c.send(ctx, frame) //graycheck:ignore an answer to the broker is no request's
 	}
 	if err != nil {
 		c.fail(fmt.Errorf("%w: %s: %w", errLost, c.addr, err)) // part of a frame may be out
