@@ -31,7 +31,7 @@ mutant() {
 		cat "$log" >&2 # it didn't compile, or no server is there
 		exit 2
 	fi
-	grep -E -- '--- FAIL|broke G|lost|repeated|want|not within|interleaving' "$log" | cut -c1-220 | head -n 8 | sed 's/^/    /'
+	grep -E -- '--- FAIL|broke G|lost|repeated|want|not within|interleaving' "$log" | cut -c1-220 | sed -n '1,8s/^/    /p' # not head: its end would end grep, and so the script
 }
 
 mq=pkg/graylib/grayrocketmq
