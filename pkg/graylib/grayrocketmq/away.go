@@ -14,8 +14,8 @@ import (
 // Brokers are away that have queues and can't be asked: the master is down while a replica still names the queues to the name
 // server, or nobody answers. Groups are joined with the others; members take queues of those that are away when they are back.
 //
-// What then has no offset is begun at its first message, as a new queue is (laneQueue.committed). That is right where <group> has begun already; where it hasn't, it would take all
-// that the broker keeps, whatever ConsumeFromWhere says: see mayBegin.
+// What then has no offset is begun at its first message, as a new queue is (laneQueue.committed). That is right where <group> has
+// begun already; where it hasn't, it would take all that the broker keeps, whatever ConsumeFromWhere says: see mayBegin.
 
 // masterless returns the brokers of the routes' queues that have no master, and why they can't be asked.
 func masterless(routes map[string]remoting.Route) map[string]error {

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"math"
 	"runtime"
-	"strings"
 	"time"
 
 	rocketmq "github.com/apache/rocketmq-client-go/v2"
@@ -23,22 +22,6 @@ type broadcaster struct {
 	client rocketmq.PushConsumer
 	flow   *flow
 }
-
-// joined is a membership in one group.
-type joined interface {
-	group() string
-	start()   // from here on queues are taken
-	close()   // nothing more begins, but for what must to keep offsets in order
-	suspend() // takes nothing more from the brokers
-	unsuspend()
-	unsubscribe(topic string) error
-	outdated(subs []*subscription) bool // whether it must be another member to subscribe to these alone
-	lag(sum map[string]int64)           // adds, by topic, the messages that aren't consumed yet
-	leave(ctx context.Context) int
-	state() graylib.GroupState
-}
-
-var _, _ joined = (*broadcaster)(nil), (*laneMember)(nil)
 
 func (m *broadcaster) start()     {}
 func (m *broadcaster) close()     { m.flow.close() }
@@ -129,8 +112,8 @@ func (m *broadcaster) handle(ctx context.Context, s *subscription, msgs []*primi
 	list := make([]delivery, 0, len(msgs))
 	tickets := make([]ticket, 0, len(msgs))
 	defer func() {
-		for i := range tickets { // also where the application's handler ended the goroutine
-			tickets[i].end()
+		for _, t := range tickets { // also where the application's handler ended the goroutine
+			t.end()
 		}
 	}()
 	for _, msg := range msgs {
@@ -182,20 +165,4 @@ func (m *broadcaster) state() graylib.GroupState {
 	g := m.groupState()
 	g.Running = m.flow.handlers()
 	return g
-}
-
-// unqualified takes the namespace off a name: the client puts it on itself.
-func unqualified(namespace, name string) string {
-	if namespace == "" {
-		return name
-	}
-	return strings.TrimPrefix(name, namespace+"%")
-}
-
-// qualified is a name as it is on the wire.
-func qualified(namespace, name string) string {
-	if namespace == "" || strings.HasPrefix(name, namespace+"%") {
-		return name
-	}
-	return namespace + "%" + name
 }

@@ -104,15 +104,10 @@ type ticket struct {
 	f      *flow
 	l      *life // nil: it counts for no queue's offset
 	offset int64
-	ended  bool
 }
 
-// end says that the handler has ended. The first call counts.
-func (t *ticket) end() {
-	if t.ended {
-		return
-	}
-	t.ended = true
+// end says that the handler has ended. It is called once.
+func (t ticket) end() {
 	t.f.mu.Lock()
 	defer t.f.mu.Unlock()
 	t.f.running--

@@ -129,6 +129,22 @@ func (k *keeper) tellStrangers(list []string) {
 		"group", k.c.baseGroup(), "members", list)
 }
 
+// joined is a membership in one group.
+type joined interface {
+	group() string
+	start()   // from here on queues are taken
+	close()   // nothing more begins, but for what must to keep offsets in order
+	suspend() // takes nothing more from the brokers
+	unsuspend()
+	unsubscribe(topic string) error
+	outdated(subs []*subscription) bool // whether it must be another member to subscribe to these alone
+	lag(sum map[string]int64)           // adds, by topic, the messages that aren't consumed yet
+	leave(ctx context.Context) int
+	state() graylib.GroupState
+}
+
+var _, _ joined = (*broadcaster)(nil), (*laneMember)(nil)
+
 // desired returns the groups to be a member of, in the order in which their first offsets are set and they are joined. The
 // second list is of those whose first offsets must be set before <group>'s, though this instance doesn't join them now.
 func desired(id graylib.Identity, group string, broadcast bool, rules graylib.Rules, known bool) (join, prepare []place) {

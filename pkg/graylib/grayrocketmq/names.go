@@ -24,3 +24,19 @@ func newUUID() string {
 	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
 	return fmt.Sprintf("%x-%x-%x-%x-%x", b[0:4], b[4:6], b[6:8], b[8:10], b[10:16])
 }
+
+// unqualified takes the namespace off a name: the client puts it on itself.
+func unqualified(namespace, name string) string {
+	if namespace == "" {
+		return name
+	}
+	return strings.TrimPrefix(name, namespace+"%")
+}
+
+// qualified is a name as it is on the wire.
+func qualified(namespace, name string) string {
+	if namespace == "" || strings.HasPrefix(name, namespace+"%") {
+		return name
+	}
+	return namespace + "%" + name
+}
